@@ -1,0 +1,99 @@
+"""Every setting of the platform: the only module that reads the environment.
+
+Each can be set as a variable or in a ``.env`` file in the working directory; ``.env.example``
+lists them with their defaults.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from churn.errors import NotReady
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder that holds ``churn/``, ``data/`` and ``airflow/``: a checkout, or an image's /app."""
+
+
+class Settings(BaseSettings):
+    """The settings; field ``home`` is the variable ``CHURN_HOME``, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="CHURN_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = ROOT / "var"
+    """Holds all state: registry, prepared data, logs, secrets."""
+    contract: Path = ROOT / "data/telco/contract.yaml"
+    """The data set that this stack serves."""
+    bind: str = "127.0.0.1"
+    """The address that the services listen on."""
+    api_url: str = "http://127.0.0.1:5055"
+    """Where the web app and the client find the API."""
+    airflow_url: str = "http://127.0.0.1:8090"
+    """Where the API asks Airflow for the state of the pipelines."""
+    airflow_public_url: str = "http://127.0.0.1:8090"
+    """Where a person's browser finds Airflow; links in replies start with it."""
+    airflow_passwords: Path | None = None
+    """The JSON file of Airflow's users and passwords; made on the first start."""
+
+    api_port: int = 5055
+    ui_port: int = 8501
+    mlflow_port: int = 5001
+    airflow_port: int = 8090
+    api_workers: int = Field(default=2, ge=1)
+
+    training_schedule: str = "0 3 * * 1"
+    """When `churn_training` runs by itself, as cron (UTC)."""
+    watch_seconds: int = Field(default=10, ge=1)
+    """How often the pipeline looks whether the training rows have changed."""
+    candidates: Annotated[list[str], NoDecode] = ["logistic_regression", "random_forest"]
+    """The models that a training compares, by comma."""
+    folds: int = Field(default=5, ge=2)
+    """Folds of the cross-validation."""
+    seed: int = 20
+    """Seed of the folds and the models."""
+    reload_seconds: float = Field(default=5, gt=0)
+    """How often each API worker looks which version is in service."""
+
+    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    """The MLflow server. Unset: the SQLite registry in CHURN_HOME, whatever server may run."""
+
+    @field_validator("candidates", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+
+    @property
+    def tracking_uri(self) -> str:
+        if self.mlflow_tracking_uri:
+            return self.mlflow_tracking_uri
+        return f"sqlite:///{(self.mlflow_home / 'mlflow.db').absolute()}"
+
+    @property
+    def mlflow_home(self) -> Path:
+        return self.home / "mlflow"
+
+    @property
+    def passwords_file(self) -> Path:
+        return self.airflow_passwords or self.home / "secrets" / "airflow_passwords.json"
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        NotReady: a variable has a value that it cannot have; its name is in the message.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise NotReady(f"settings: {wrong}") from error
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    name = str(place[0]) if place else "?"
+    return name if name.isupper() else f"CHURN_{name.upper()}"
+
+
+__all__ = ["ROOT", "Settings", "load"]
