@@ -1,0 +1,197 @@
+"""The command ``churn``. Heavy libraries are imported by the commands that use them."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from churn import __version__
+from churn.errors import ChurnError, InvalidData
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+
+class Commands(click.Group):
+    """Turns the platform's own errors into one message and exit code 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InvalidData as error:
+            raise SystemExit(_say(error.report())) from error
+        except ChurnError as error:
+            raise SystemExit(_say(str(error))) from error
+
+
+def _note(message: str) -> None:
+    click.echo(f"note: {message}", err=True)
+
+
+def _say(message: str) -> int:
+    click.echo(f"churn: {message}", err=True)
+    return 1
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+A walk through all of it:
+  churn validate data/telco/customers.csv       does every cell fit the contract?
+  churn train                                   compare the candidates, put the better into service
+  churn score data/telco/customers.csv -o scored.csv
+  churn doctor                                  is this machine ready, does everything answer?
+
+\b
+With data of your own:
+  churn init customers.csv --target left --id customer_id --out data/mine
+  export CHURN_CONTRACT=data/mine/contract.yaml
+
+Settings come from the environment or a .env file; .env.example lists them.""",
+)
+@click.version_option(__version__)
+def main() -> None:
+    """Who is about to leave, and why: train, register and use churn models."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+@main.command(short_help="Draft a contract by looking at a file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--target", required=True, metavar="COLUMN", help="The column that says who left.")
+@click.option("--id", "id_column", metavar="COLUMN", help="The column that identifies a customer.")
+@click.option("--positive", metavar="VALUE", help="The target's value that means: has left.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; may be repeated.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new data set's folder.")
+def init(
+    file: Path, target: str, id_column: str | None, positive: str | None, ignore: tuple[str, ...], out: Path
+) -> None:
+    """Draft a contract by looking at FILE (CSV or Parquet).
+
+    The draft says what each column seems to be: type, allowed values, range, blanks. Read it
+    through: the ranges are guesses, and only you know what a company can act on.
+
+    \b
+    churn init customers.csv --target Churn --id customerID --out data/mine
+    """
+    from churn.drafting import draft
+
+    contract = draft(file, target=target, id_column=id_column, positive=positive, ignore=ignore, out=out, note=_note)
+    path = out / "contract.yaml"
+    click.echo(f"{path}: {len(contract.features)} features, target {contract.target.column!r}")
+    click.echo(f"Read it through, then: export CHURN_CONTRACT={path} && churn validate {out / contract.rows.training}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def validate(file: Path) -> None:
+    """Hold every cell of FILE (CSV or Parquet) against the contract.
+
+    Each fault is told with its row (as a spreadsheet counts: the header is row 1), column,
+    value, and what was expected; the first 100 in full. Exit code 1 if there are any.
+    """
+    from churn import jobs
+    from churn.settings import load
+
+    settings = load()
+    done = _follow("Validating", jobs.count_rows(file), jobs.validate_file(settings, file))
+    click.echo(f"{file}: all {done:,} rows fit the contract {settings.contract}")
+
+
+@main.command(short_help="Compare the candidates, put the better one into service.")
+@click.option("--rows", type=click.Path(path_type=Path), help="Train on this file, not the contract's.")
+def train(rows: Path | None) -> None:
+    """Compare the candidates by cross-validation and put the better one into service.
+
+    Runs, models and metrics go to the MLflow server in MLFLOW_TRACKING_URI, or, when that is
+    unset, to the SQLite registry in CHURN_HOME.
+    """
+    from churn import jobs
+    from churn.settings import load
+
+    settings = load()
+    _hush_mlflow()
+    with _progress("Training", jobs.steps(settings)) as advance:
+        version = jobs.train(settings, rows, advance)
+    click.echo(f"{version.name} version {version.version} is in service: {version.provenance['candidate']}")
+    figures = {name: value for name, value in version.metrics.items() if not name.endswith("_std")}
+    for name, value in figures.items():
+        spread = version.metrics[f"{name}_std"]
+        click.echo(f"  {name:<9} {value:.4f} ± {spread:.4f} (standard deviation over {settings.folds} folds)")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A .csv or .parquet file.")
+def score(file: Path, output: Path) -> None:
+    """Score FILE (CSV or Parquet) with the champion.
+
+    The output carries every column of FILE, in order, and adds churn_probability, prediction
+    (0 or 1) and risk (high, medium, low). It appears whole or not at all.
+    """
+    from churn import jobs
+    from churn.settings import load
+
+    settings = load()
+    _hush_mlflow()
+    done = _follow("Scoring", jobs.count_rows(file), jobs.score_file(settings, file, output))
+    click.echo(f"{output}: {done:,} rows scored")
+
+
+@main.command(short_help="Look at this machine and at the services.")
+def doctor() -> None:
+    """Look at this machine and at the services: what is ready, what is not, and how to mend it.
+
+    Exit code 1 if something that the command line needs is broken. Services that do not run are
+    told, and are no fault.
+    """
+    from churn.doctor import examine
+
+    broken = False
+    for finding in examine():
+        mark, colour = {"ok": ("✓", "green"), "off": ("–", "yellow"), "broken": ("✗", "red")}[finding.state]
+        click.echo(f"{click.style(mark, fg=colour)} {finding.subject:<10} {finding.detail}")
+        broken = broken or finding.state == "broken"
+    if broken:
+        raise SystemExit(1)
+
+
+@contextmanager
+def _progress(label: str, length: int, unit: str = "") -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error, so that standard output stays for answers."""
+    shown: dict[str, str] = {"step": unit}
+    bar: ProgressBar[int]
+    with click.progressbar(
+        length=length, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda _: shown["step"]
+    ) as bar:
+
+        def advance(step: str = "", count: int = 1) -> None:
+            shown["step"] = step or shown["step"]
+            bar.update(count)
+
+        bar.render_progress()
+        yield advance
+
+
+def _follow(label: str, length: int, counts: Iterator[int]) -> int:
+    """Show how far a file is done; returns the number of its rows."""
+    done = 0
+    with _progress(label, length, unit="rows") as advance:
+        for now in counts:
+            advance("", now - done)
+            done = now
+    return done
+
+
+def _hush_mlflow() -> None:
+    """MLflow tells of every migration and upload at level INFO; it reads this when imported."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+
+if __name__ == "__main__":
+    main()
