@@ -1,0 +1,1 @@
+"""The Flask API: thin shells over ``churn``, one blueprint per capability."""

@@ -1,0 +1,62 @@
+"""The application factory: the one place where the API's parts are put together.
+
+``gunicorn "api.app:create_app()"`` builds the real thing; a test passes other parts in.
+"""
+
+from flask_openapi import Info, OpenAPI
+from werkzeug.wrappers import Response
+
+from api import health, models, pipelines, predict, problems, schema
+from api.document import Document
+from api.replies import Problem
+from api.serving import Serving
+from churn import __version__
+from churn.pipelines import Pipelines
+from churn.registry import Registry
+from churn.settings import Settings, load
+
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes of a request: a thousand customers of a hundred columns fit."""
+
+DESCRIPTION = """Churn probabilities, from the champion in the registry. Customers are given in the
+columns of the data set's contract (`GET /schema`); faults are told as RFC 9457 problems."""
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    serving: Serving | None = None,
+    pipelines_of: Pipelines | None = None,
+) -> OpenAPI:
+    """The API.
+
+    Args:
+        serving: what holds the champion; left out, one that follows the registry from now on.
+        pipelines_of: the client of Airflow; left out, one that the settings describe.
+    """
+    settings = settings or load()
+    if serving is None:
+        serving = Serving(settings, Registry(settings, patient=False))
+        serving.follow(settings.reload_seconds)
+    app = Document(
+        "api",
+        info=Info(title="churn", version=__version__, description=DESCRIPTION),
+        validation_error_model=Problem,
+        doc_prefix="/docs",
+        contract_now=lambda: serving.contract,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # columns keep the contract's order
+    app.extensions["churn.serving"] = serving
+    app.extensions["churn.pipelines"] = pipelines_of or Pipelines(settings)
+    problems.register(app)
+    for part in (predict, schema, models, pipelines, health):
+        app.register_api(part.blueprint)
+    app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
+    app.add_url_rule("/docs", "docs", lambda: _to("/docs/swagger"), strict_slashes=False)
+    app.add_url_rule("/", "home", lambda: _to("/docs"))
+    return app
+
+
+def _to(path: str) -> Response:
+    return Response(status=302, headers={"Location": path})

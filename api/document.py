@@ -1,0 +1,85 @@
+"""The OpenAPI document: what flask-openapi gathers, with the customer of the contract in it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask_openapi import OpenAPI
+from pydantic.json_schema import models_json_schema
+
+from api.customers import MOST_CUSTOMERS
+from api.replies import PredictionReply, PredictionsReply
+from churn.contract import Contract
+
+_SCHEMAS = "#/components/schemas/"
+_JSON = "application/json"
+_PROBLEM = "application/problem+json"
+
+
+def _either(one: str, many: str) -> dict[str, Any]:
+    return {_JSON: {"schema": {"oneOf": [{"$ref": _SCHEMAS + one}, {"$ref": _SCHEMAS + many}]}}}
+
+
+CUSTOMERS_BODY = {"required": True, "content": _either("Customer", "Customers")}
+PREDICTED = {
+    "description": "A prediction; for a list of customers, a list of them",
+    "content": _either("PredictionReply", "PredictionsReply"),
+}
+
+
+def _said(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {_PROBLEM: {"schema": {"$ref": _SCHEMAS + "Problem"}}}}
+
+
+PROBLEMS: dict[str | int, Any] = {
+    400: _said("Not JSON"),
+    413: _said("Too large"),
+    415: _said("Not application/json"),
+    422: _said("Not a customer: `errors` says row, field, value and what was expected"),
+    503: _said("No model in service, or another service does not answer"),
+}
+
+
+def customer_schema(contract: Contract) -> dict[str, Any]:
+    """JSON Schema of one customer."""
+    # pydantic would sort the example's keys; people know the contract's order
+    return {**contract.customer_model.model_json_schema(by_alias=True), "examples": [contract.example]}
+
+
+class Document(OpenAPI):
+    """A Flask application whose document describes the customer of the contract in service."""
+
+    def __init__(self, name: str, *, contract_now: Callable[[], Contract], **options: Any) -> None:
+        self._contract_now = contract_now
+        super().__init__(name, **options)
+
+    @property
+    def api_doc(self) -> dict[str, Any]:
+        document: dict[str, Any] = super().api_doc
+        for path in document["paths"].values():
+            for method, operation in path.items():
+                if method == "get":  # nothing in a GET here can be at fault
+                    operation["responses"].pop("422", None)
+        document["components"]["schemas"].update(_schemas(self._contract_now()))
+        return document
+
+
+def _schemas(contract: Contract) -> dict[str, Any]:
+    """The schemas that the body and the reply of ``/predict`` refer to."""
+    listed = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MOST_CUSTOMERS,
+        "items": {"$ref": _SCHEMAS + "Customer"},
+    }
+    customers = {
+        "title": "Customers",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["customers"],
+        "properties": {"customers": listed},
+    }
+    replies = models_json_schema(
+        [(PredictionReply, "serialization"), (PredictionsReply, "serialization")],
+        ref_template=_SCHEMAS + "{model}",
+    )[1]["$defs"]
+    return {"Customer": customer_schema(contract), "Customers": customers, **replies}

@@ -1,0 +1,28 @@
+"""``GET /health/live`` and ``/health/ready``."""
+
+from flask_openapi import APIBlueprint, Tag
+
+from api.document import PROBLEMS
+from api.replies import HealthReply
+from api.serving import serving
+
+blueprint = APIBlueprint("health", __name__, url_prefix="/health", abp_tags=[Tag(name="health")])
+
+
+@blueprint.get("/live", operation_id="live", summary="Whether the process answers", responses={200: HealthReply})
+def live() -> dict[str, str]:
+    """200 as long as the process answers."""
+    return {"status": "ok"}
+
+
+@blueprint.get(
+    "/ready",
+    operation_id="ready",
+    summary="Whether a champion serves",
+    responses={200: HealthReply, 503: PROBLEMS[503]},
+)
+def ready() -> dict[str, str]:
+    """200 once a champion serves, else 503 with the reason."""
+    now = serving()
+    now.scorer()
+    return {"status": "ok", "detail": now.reason}

@@ -1,0 +1,42 @@
+"""The typed client, against the real application."""
+
+import httpx
+import pytest
+
+from churn.client import Client, Refused
+from churn.errors import Unavailable
+
+
+@pytest.fixture(scope="module")
+def api(app) -> Client:
+    return Client("http://api", transport=httpx.WSGITransport(app=app))
+
+
+def test_one_and_many(api: Client, customers, scorer) -> None:
+    one = api.predict(customers[0])
+    first, second = api.predict_many(customers[:2])
+    assert first == one
+    assert second.customer_id == customers[1]["customerID"]
+    assert (one.model_name, one.model_version) == (scorer.model.name, scorer.model.version)
+
+
+def test_the_contract_comes_whole(api: Client, scorer) -> None:
+    assert api.contract() == scorer.contract
+
+
+def test_faults_come_back_as_faults(api: Client, customers) -> None:
+    with pytest.raises(Refused) as refusal:
+        api.predict({**customers[0], "tenure": -1, "Contract": None})
+    assert refusal.value.status == 422
+    assert [fault.field for fault in refusal.value.faults] == ["tenure", "Contract"]
+
+
+def test_readiness_and_models(api: Client, champion) -> None:
+    assert api.readiness().ready
+    assert api.models()[0]["version"] == champion.version
+    assert api.training() is None
+
+
+def test_an_api_that_is_down() -> None:
+    with pytest.raises(Unavailable, match="127.0.0.1:9"):  # noqa: RUF043
+        Client("http://127.0.0.1:9", timeout=1).readiness()
