@@ -1,0 +1,115 @@
+"""DAG `churn_training`: from the contract's rows to a champion in service.
+
+It runs when no champion exists or the rows or the contract change (an asset that a trigger
+watches), on a schedule, and by hand with parameters. The steps are those of ``churn.jobs``.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
+    CronTriggerTimetable,
+    Param,
+    TriggerRule,
+    dag,
+    task,
+)
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from churn_triggers import TrainingIsDue
+
+from churn import jobs, settings
+from churn.errors import ChurnError, InvalidData, Unavailable
+
+SETTINGS = settings.load()
+TRAINING_ROWS = Asset(
+    "churn_training_rows",
+    watchers=[AssetWatcher(name="training_is_due", trigger=TrainingIsDue(SETTINGS.watch_seconds))],
+)
+CHAMPION = Asset("churn_champion")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Wrong rows stay wrong however often one tries; an outage of another service passes."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except InvalidData as error:
+        raise AirflowFailException(error.report()) from error
+    except ChurnError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+@task
+def prepare(params: dict[str, Any], run_id: str, dag_run: Any) -> str:
+    """Read and validate the rows; the folder that holds them."""
+    rows = Path(params["rows"]) if params["rows"] else None
+    with told():
+        if dag_run.run_type == "asset_triggered" and not jobs.training_is_due(SETTINGS, rows):
+            raise AirflowSkipException("the champion was trained on these very rows")
+        return str(jobs.prepare(SETTINGS, run_id, rows))
+
+
+@task(map_index_template="{{ candidate }}")
+def train(prepared: str, candidate: str, params: dict[str, Any]) -> str:
+    """Cross-validate, fit and log one candidate; the URI of its run."""
+    if candidate not in params["candidates"]:
+        raise AirflowSkipException(f"{candidate} was not asked for")
+    with told():
+        folds, seed = params["folds"], params["seed"]
+        return jobs.train_candidate(SETTINGS, Path(prepared), candidate, folds=folds, seed=seed)
+
+
+@task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+def compare(runs: list[str]) -> str:
+    """The URI of the better run."""
+    with told():
+        return jobs.compare(SETTINGS, list(runs))
+
+
+@task(outlets=[CHAMPION])
+def register_and_promote(run: str) -> str:
+    """Register the better run and put it into service; the URI of the version."""
+    with told():
+        version = jobs.register_and_promote(SETTINGS, run)
+        return f"models:/{version.name}/{version.version}"
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable(SETTINGS.training_schedule, timezone="UTC"), assets=[TRAINING_ROWS]
+    ),
+    description="Train the candidates on the contract's rows and put the better one into service",
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=20)},
+    tags=["churn"],
+    doc_md=__doc__,
+    params={
+        "rows": Param(None, type=["null", "string"], description="A file of rows; empty: the contract's own"),
+        "candidates": Param(
+            SETTINGS.candidates,
+            type="array",
+            items={"enum": SETTINGS.candidates},
+            minItems=1,
+            uniqueItems=True,
+        ),
+        "folds": Param(SETTINGS.folds, type="integer", minimum=2, maximum=50),
+        "seed": Param(SETTINGS.seed, type="integer", minimum=0),
+    },
+)
+def churn_training() -> None:
+    prepared = prepare()  # type: ignore[call-arg]
+    runs = train.partial(prepared=prepared).expand(candidate=SETTINGS.candidates)
+    register_and_promote(compare(runs))
+
+
+churn_training()
