@@ -1,0 +1,78 @@
+"""What the pages know of the API: whether it answers, which model serves, what a customer row is."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from churn.client import Client, TrainingProgress
+from churn.contract import Contract
+from churn.errors import ChurnError
+
+_KNOWN = "contract"
+
+
+@dataclass(frozen=True)
+class Down:
+    """The API does not answer, or not as it should."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The API answers and has no model to serve; ``training`` is the newest run, if one is known."""
+
+    reason: str
+    training: TrainingProgress | None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A champion serves. ``since`` is ISO 8601."""
+
+    name: str
+    version: str
+    since: str
+
+
+Status = Down | Waiting | Serving
+
+
+@st.cache_resource(show_spinner=False)
+def client() -> Client:
+    """One client for all sessions: its connections are kept open and are safe to share."""
+    return Client.from_settings()
+
+
+# A moment's cache, so that a hundred open pages ask the API no more often than one.
+@st.cache_data(ttl=2, show_spinner=False)
+def status() -> Status:
+    """What the API can do right now."""
+    try:
+        api = client()
+        readiness = api.readiness()
+        champion = next(iter(api.models()), None) if readiness.ready else None
+        if champion is None:
+            return Waiting(readiness.detail, api.training())
+        return Serving(champion["name"], str(champion["version"]), champion.get("since", ""))
+    except ChurnError as error:
+        return Down(str(error))
+
+
+def look() -> tuple[Status, Contract | None]:
+    """The status with the contract in force. While the API is down that is the contract which this
+    session saw last, so that a form half filled in stays on the page; None if it never saw one."""
+    now = status()
+    if not isinstance(now, Down):
+        try:
+            st.session_state[_KNOWN] = _contract_of(now.version if isinstance(now, Serving) else "")
+        except ChurnError as error:
+            now = Down(str(error))
+    known: Contract | None = st.session_state.get(_KNOWN)
+    return now, known
+
+
+# A contract belongs to a model version: a new version brings its own at once.
+@st.cache_resource(ttl=30, max_entries=4, show_spinner=False)
+def _contract_of(version: str) -> Contract:  # noqa: ARG001 (the key of the cache)
+    return client().contract()
