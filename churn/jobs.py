@@ -52,7 +52,7 @@ def training_is_due(settings: Settings, rows: Path | None = None) -> bool:
     from churn.registry import Registry
 
     try:
-        champion = Registry(settings).champion()
+        champion = Registry(settings, patient=False).champion()
     except NoChampion:
         return True
     return champion.provenance.get("fingerprint") != fingerprint(settings, rows)

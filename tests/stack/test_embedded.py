@@ -1,0 +1,187 @@
+"""`make up` for real: Airflow, MLflow, the API and the web app as processes of this machine."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Browser
+
+from tests.conftest import free_port
+from tests.stack.pages import predict_on_the_page
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.stack
+FIRST_START_SECONDS = 480
+SECOND_START_SECONDS = 60
+
+
+@dataclass
+class Stack:
+    home: Path
+    env: dict[str, str]
+    process: "subprocess.Popen[str] | None" = None
+    told: str = ""
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.env[f'CHURN_{service}_PORT']}"
+
+    def start(self, within: float) -> float:
+        """`make up`, until it says that all is up; returns the seconds that it took."""
+        began = time.monotonic()
+        self.process = subprocess.Popen(
+            ["make", "up"], cwd=ROOT, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        self.told = ""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.told += line
+            if "Ctrl-C ends it" in line:
+                return time.monotonic() - began
+            assert time.monotonic() - began < within, self.told
+        raise AssertionError(f"make up ended by itself:\n{self.told}")
+
+    def interrupt(self) -> None:
+        """Ctrl-C, as a terminal sends it: to the whole foreground group."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(90)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("embedded")
+    ports = {f"CHURN_{name}_PORT": str(free_port()) for name in ("API", "UI", "MLFLOW", "AIRFLOW")}
+    stack = Stack(home, {**os.environ, **ports, "CHURN_HOME": str(home)})
+    print(f"\nfirst start: {stack.start(FIRST_START_SECONDS):.0f} s")
+    yield stack
+    subprocess.run(["make", "down"], cwd=ROOT, env=stack.env, check=False)
+
+
+def customer(stack: Stack) -> dict[str, object]:
+    return httpx.get(f"{stack.url('API')}/schema").json()["examples"][0]
+
+
+def airflow(stack: Stack, path: str) -> dict[str, object]:
+    """Airflow's REST API, by the log-in that the start printed."""
+    found = re.search(r"user admin, password (\S+)", stack.told)
+    assert found, stack.told
+    login = {"username": "admin", "password": found[1]}
+    token = httpx.post(f"{stack.url('AIRFLOW')}/auth/token", json=login).json()["access_token"]
+    reply = httpx.get(f"{stack.url('AIRFLOW')}{path}", headers={"Authorization": f"Bearer {token}"})
+    return reply.raise_for_status().json()
+
+
+def test_a_prediction_follows_without_another_command(stack: Stack) -> None:
+    reply = httpx.post(f"{stack.url('API')}/predict", json=customer(stack))
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["model"] == {"name": "churn-classifier", "version": "1"}
+
+
+def test_airflow_shows_one_green_run_that_began_by_itself(stack: Stack) -> None:
+    (run,) = airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]  # type: ignore[misc]
+    assert (run["state"], run["run_type"]) == ("success", "asset_triggered")
+
+
+def test_xcoms_are_paths_and_uris(stack: Stack) -> None:
+    (run,) = airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]  # type: ignore[misc]
+    tasks = f"/api/v2/dags/churn_training/dagRuns/{quote(run['dag_run_id'], safe='')}/taskInstances"
+    value = {
+        task: airflow(stack, f"{tasks}/{task}/xcomEntries/return_value")["value"]
+        for task in ("prepare", "compare", "register_and_promote")
+    }
+    assert str(value["prepare"]).startswith(str(stack.home / "prepared"))
+    assert str(value["compare"]).startswith("runs:/")
+    assert value["register_and_promote"] == "models:/churn-classifier/1"
+
+
+def test_mlflow_shows_the_runs_and_the_champion(stack: Stack) -> None:
+    api = f"{stack.url('MLFLOW')}/api/2.0/mlflow"
+    found = httpx.post(f"{api}/runs/search", json={"experiment_ids": ["1"]}).json()
+    assert len(found["runs"]) == 2
+    alias = httpx.get(f"{api}/registered-models/alias?name=churn-classifier&alias=champion")
+    assert str(alias.json()["model_version"]["version"]) == "1"
+
+
+def test_the_page_gives_a_prediction(stack: Stack, browser: Browser) -> None:
+    expected = httpx.post(f"{stack.url('API')}/predict", json=customer(stack)).json()
+    predict_on_the_page(browser, stack.url("UI"), expected, "embedded")
+
+
+def test_the_command_line_reads_the_same_registry(stack: Stack, tmp_path: Path) -> None:
+    churn = ROOT / ".venv/bin/churn"
+    output = tmp_path / "scored.parquet"
+    command = [churn, "score", ROOT / "data/telco/customers.csv", "-o", output]
+    told = subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True).stdout
+    assert "7,043 rows scored" in told
+
+
+def test_a_second_make_up_says_that_it_runs_already(stack: Stack) -> None:
+    again = subprocess.run(["make", "up"], cwd=ROOT, env=stack.env, capture_output=True, text=True)
+    assert again.returncode
+    assert "running already" in again.stderr
+
+
+def test_a_service_that_dies_comes_back(stack: Stack) -> None:
+    supervisor = (stack.home / "supervisord.pid").read_text().strip()
+    found = subprocess.run(["pgrep", "-P", supervisor, "-f", "gunicorn"], capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout), signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{stack.url('API')}/health/ready").status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    raise AssertionError("the API did not come back")
+
+
+def test_ctrl_c_ends_all_and_a_second_start_trains_nothing(stack: Stack) -> None:
+    stack.interrupt()
+    for service in ("API", "UI", "MLFLOW", "AIRFLOW"):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(stack.env[f"CHURN_{service}_PORT"]))), service
+    seconds = stack.start(SECOND_START_SECONDS * 2)
+    print(f"second start: {seconds:.0f} s")
+    assert seconds < SECOND_START_SECONDS
+    time.sleep(30)  # three looks of the watching trigger
+    assert len(airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]) == 1  # type: ignore[arg-type]
+    reply = httpx.post(f"{stack.url('API')}/predict", json=customer(stack))
+    assert reply.json()["model"]["version"] == "1"
+
+
+def test_make_down_ends_it_from_elsewhere(stack: Stack) -> None:
+    down = subprocess.run(["make", "down"], cwd=ROOT, env=stack.env, capture_output=True, text=True, check=True)
+    assert "ended" in down.stdout
+    assert stack.process is not None
+    assert stack.process.wait(30) == 0
+    left = subprocess.run(["pgrep", "-f", str(stack.home)], capture_output=True, text=True).stdout
+    assert left == ""
+
+
+def test_a_taken_port_is_told_in_one_line(stack: Stack) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        env = {**stack.env, "CHURN_API_PORT": str(port)}
+        up = subprocess.run(["make", "up"], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert up.returncode
+    (line,) = [line for line in up.stderr.splitlines() if not line.startswith("make")]
+    assert f"port {port} (API) is taken" in line
+    assert "CHURN_API_PORT=" in line
+
+
+def test_secrets_are_for_their_owner_alone(stack: Stack) -> None:
+    files = list((stack.home / "secrets").iterdir())
+    assert {json.dumps(oct(path.stat().st_mode & 0o777)) for path in files} == {'"0o600"'}
