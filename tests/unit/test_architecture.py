@@ -1,0 +1,121 @@
+"""The house: who may import whom, and that the docs name all there is."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from churn import contract as contracts
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"pandas", "sklearn", "mlflow", "numpy", "pyarrow", "pandera", "skops", "httpx", "airflow"}
+
+BASE = {"errors", "settings", "columns", "file_format", "contract", "contract_file"}
+ROWS = BASE | {"cells", "reading", "data", "preprocessing", "tables"}
+DRAFTS = {"drafting", "inference", "sketch", "sniffing"}
+MODELS = ROWS | {"training", "scoring", "evaluation"}
+ALLOWED = {
+    "errors": set(),
+    "settings": {"errors"},
+    **dict.fromkeys(("columns", "file_format", "contract", "contract_file"), BASE - {"settings"}),
+    "credentials": set(),
+    "client": {"contract", "errors", "settings"},
+    "pipelines": {"errors", "settings"},
+    **dict.fromkeys(("cells", "reading", "data", "preprocessing", "tables"), ROWS - {"settings"}),
+    **dict.fromkeys(DRAFTS, ROWS | DRAFTS),
+    **dict.fromkeys(("training", "evaluation", "scoring"), ROWS),
+    "registry": MODELS,
+    "doctor": MODELS | {"registry"},
+    "jobs": MODELS | {"registry"},
+    "cli": MODELS | {"registry", "jobs", "drafting", "doctor"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules that a file imports, wherever in it: ``churn.x``, ``api.x`` or a top-level name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of ``churn`` that a file imports."""
+    modules = {part.stem for part in (ROOT / "churn").glob("*.py")}
+    return {name.split(".")[1] for name in imported(path) if name.startswith("churn.")} & modules
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "churn").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_the_domain_imports_only_what_lies_below(path: Path) -> None:
+    assert ours(path) <= ALLOWED[path.stem] | {path.stem}
+    top = {name.split(".")[0] for name in imported(path)}
+    assert not top & {"flask", "flask_openapi", "streamlit", "airflow", "api", "streamlit_app"}
+
+
+def test_the_api_neither_trains_nor_runs_jobs() -> None:
+    for path in (ROOT / "api").glob("*.py"):
+        assert not ours(path) & {"training", "jobs", "cli", "drafting"}, path
+
+
+def test_the_web_app_knows_the_client_and_the_contract_only() -> None:
+    for path in (ROOT / "streamlit_app").rglob("*.py"):
+        assert ours(path) <= {"client", "contract", "columns", "errors"}, path
+
+
+def test_dags_are_wiring() -> None:
+    for path in (ROOT / "airflow").rglob("*.py"):
+        assert ours(path) <= {"jobs", "settings", "errors"}, path
+
+
+def test_mlflow_is_spoken_to_in_one_place() -> None:
+    speakers = [
+        path.name for path in (ROOT / "churn").glob("*.py") if any(n.split(".")[0] == "mlflow" for n in imported(path))
+    ]
+    assert speakers == ["registry.py"]
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = re.compile(r"os\.(getenv|environ\[|environ\.get)")
+    found = [p.name for folder in ("churn", "api", "streamlit_app") for p in (ROOT / folder).rglob("*.py")
+             if readers.search(p.read_text(encoding="utf-8"))]  # fmt: skip
+    assert found == []
+
+
+@pytest.mark.parametrize("folder", ["airflow", "mlflow"])
+def test_no_package_hides_an_installed_one(folder: str) -> None:
+    assert not list((ROOT / folder).rglob("__init__.py"))
+
+
+def test_column_names_stand_in_the_contract_alone() -> None:
+    telco = contracts.load(ROOT / "data/telco/contract.yaml")
+    # words that are also everyday English or parts of other names are no evidence
+    names = {*telco.features, telco.id} - {"Contract", "Partner", "Dependents", "gender", "tenure"}
+    for folder in ("churn", "api", "streamlit_app", "airflow", "embedded"):
+        for path in (ROOT / folder).rglob("*.py"):
+            code = _without_docstrings(path)
+            assert not [name for name in names if name in code], path
+
+
+def _without_docstrings(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return " ".join(
+        str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant) and not _is_docstring(node, tree)
+    )
+
+
+def _is_docstring(constant: ast.Constant, tree: ast.AST) -> bool:
+    return any(isinstance(node, ast.Expr) and node.value is constant for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("folder", ["churn", "api", "streamlit_app", "airflow", "embedded"])
+def test_modules_and_functions_stay_small(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert len(source.splitlines()) <= 300, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 50, f"{path}: {node.name}"
