@@ -1,6 +1,7 @@
 """From a request's body to customers that fit the contract. Nothing is guessed or filled in."""
 
 import json
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -28,13 +29,20 @@ def read_json() -> Any:
     if not request.is_json:
         raise BadBody(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
     try:
-        return json.loads(request.get_data(), parse_constant=_no_number, object_pairs_hook=_object)
+        return json.loads(request.get_data(), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise BadBody(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from error
 
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is larger than a number can be")
+    return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Customer:
@@ -55,14 +63,17 @@ def read_customers(contract: Contract) -> tuple[list[Customer], bool]:
         raise InvalidData([Fault(None, "", body, "expected an object: a customer, or a list under 'customers'")])
     many = MANY in body
     rows = _listed(body) if many else [body]
-    customers, faults = [], []
+    customers: list[Customer] = []
+    faults: list[Fault] = []
+    total = 0
     for row, given in enumerate(rows):
         try:
             customers.append(_read(given, row, contract))
         except InvalidData as error:
-            faults.extend(error.faults)
-    if faults:
-        raise InvalidData(faults)
+            total += error.total
+            faults += error.faults[: SHOWN_FAULTS - len(faults)]
+    if total:
+        raise InvalidData(faults, total)
     return customers, many
 
 
@@ -94,7 +105,7 @@ def _faults(error: ValidationError, row: int, contract: Contract) -> list[Fault]
         field = str(fault["loc"][0]) if fault["loc"] else ""
         value = None if fault["type"] == "missing" else fault["input"]
         told.setdefault(field, Fault(row, field, value, _message(fault, field, contract)))
-    return list(told.values())[:SHOWN_FAULTS]
+    return list(told.values())
 
 
 def _message(fault: ErrorDetails, field: str, contract: Contract) -> str:

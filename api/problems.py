@@ -6,7 +6,7 @@ from http import HTTPStatus
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from churn.errors import ChurnError, InvalidData, NoChampion, Unavailable
+from churn.errors import ChurnError, ContractError, InvalidData, NoChampion, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def _told(error: ChurnError) -> Response:
         return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [fault.as_dict() for fault in error.faults])
     if isinstance(error, BadBody):
         return _problem(error.status, str(error))
-    if isinstance(error, NoChampion | Unavailable):
+    if isinstance(error, NoChampion | Unavailable | ContractError):
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     return _unforeseen(error)
 

@@ -11,7 +11,7 @@ ChurnError
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 SHOWN_FAULTS = 100
@@ -60,17 +60,23 @@ class Fault:
     message: str
 
     def as_dict(self) -> dict[str, Any]:
-        shown = asdict(self)
-        if isinstance(self.value, str) and len(self.value) > _VALUE_LENGTH:
-            shown["value"] = self.value[:_VALUE_LENGTH] + "…"
-        elif not isinstance(self.value, str | int | float | bool | None):
-            shown["value"] = repr(self.value)[:_VALUE_LENGTH]
-        return shown
+        return {"row": self.row, "field": self.field, "value": _shown(self.value), "message": self.message}
 
     def __str__(self) -> str:
         where = self.field if self.row is None else f"row {self.row}, {self.field}"
         value = "" if self.value is None else f" {self.as_dict()['value']!r}:"
         return f"{where}:{value} {self.message}"
+
+
+def _shown(value: Any) -> Any:
+    """A value short enough to show; of a container only what it is, since it may be deep."""
+    if isinstance(value, str):
+        return value if len(value) <= _VALUE_LENGTH else value[:_VALUE_LENGTH] + "…"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return str(value)[:_VALUE_LENGTH]
 
 
 class InvalidData(ChurnError):

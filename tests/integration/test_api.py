@@ -120,6 +120,9 @@ def test_the_target_is_not_taken(client, scorer) -> None:
         (b'{"tenure": 1, "tenure": 2}', "application/json", 400),
         (b'{"a": ' + b"9" * 5000 + b"}", "application/json", 400),
         (b"[" * 100_000, "application/json", 400),
+        (b'{"tenure": 1e400}', "application/json", 400),
+        *((b'{"tenure": ' + b"[" * deep + b"]" * deep + b"}", "application/json", 422) for deep in (1, 300, 600, 900)),
+        *((b"[" * deep + b"]" * deep, "application/json", 422) for deep in (1, 300, 600, 900)),
         (b"\xff\xfe{", "application/json", 400),
         (b"{}", "text/plain", 415),
         (b"tenure=1", "application/x-www-form-urlencoded", 415),
@@ -182,6 +185,42 @@ def test_health(client) -> None:
 def test_without_airflow_the_pipelines_say_so(client) -> None:
     reply = client.get("/pipelines")
     assert (reply.status_code, reply.content_type) == (503, PROBLEM)
+    assert "no password for Airflow's user" in reply.get_json()["detail"]
+
+
+def test_every_fault_is_counted(client, scorer) -> None:
+    strangers = {f"stranger {number}": 1 for number in range(150)}
+    problem = client.post("/predict", json={**scorer.contract.example, **strangers}).get_json()
+    assert len(problem["errors"]) == 100
+    assert problem["detail"].startswith("150 faults")
+
+
+def test_a_worker_that_has_not_looked_yet_looks_when_it_is_asked(settings, champion) -> None:
+    """Ready must mean that any worker answers, not only the one that was asked."""
+    from api.app import create_app
+    from api.serving import Serving
+    from churn.registry import Registry
+
+    late = create_app(settings, serving=Serving(settings, Registry(settings))).test_client()
+    reply = late.post("/predict", json=late.get("/schema").get_json()["examples"][0])
+    assert reply.get_json()["model"]["version"] == champion.version
+
+
+def test_a_contract_that_is_broken_meanwhile_stops_nobody(settings, champion, tmp_path) -> None:
+    from api.app import create_app
+    from api.serving import Serving
+    from churn.registry import Registry
+
+    broken = tmp_path / "contract.yaml"
+    broken.write_text("name: [")
+    changed = settings.model_copy(update={"contract": broken})
+    served = create_app(changed, serving=Serving(changed, Registry(changed))).test_client()
+    assert served.get("/health/ready").status_code == 200
+    assert served.get("/schema").get_json()["examples"]
+    empty = changed.model_copy(update={"home": tmp_path})
+    unserved = create_app(empty, serving=Serving(empty, Registry(empty))).test_client()
+    assert unserved.get("/schema").status_code == 503
+    assert unserved.get("/health/live").status_code == 200
 
 
 def test_without_a_champion_nothing_is_served_and_the_reason_told(settings, tmp_path) -> None:
