@@ -78,14 +78,11 @@ class Client:
 
     def contract(self) -> Contract:
         """The contract that the API holds customers against."""
-        schema = self._ask("GET", "/schema")
-        if "x-contract" not in schema:
-            raise Unavailable(f"what answers at {self.url} is not this version of the API")
-        return parse(schema["x-contract"], f"{self.url}/schema")
+        return parse(self._part("/schema", "x-contract"), f"{self.url}/schema")
 
     def models(self) -> list[dict[str, Any]]:
         """The versions in service."""
-        found: list[dict[str, Any]] = self._ask("GET", "/models")["models"]
+        found: list[dict[str, Any]] = self._part("/models", "models")
         return found
 
     def readiness(self) -> Readiness:
@@ -101,18 +98,26 @@ class Client:
     def training(self) -> TrainingProgress | None:
         """The newest training run; None before there is one, or while Airflow does not answer."""
         try:
-            pipelines = self._ask("GET", "/pipelines")["pipelines"]
+            pipelines = self._part("/pipelines", "pipelines")
         except Refused:
             return None
         run = next((one["run"] for one in pipelines if one["dag"] == "churn_training"), None)
         return run and TrainingProgress(run["state"], run["done"], run["total"], run["url"])
 
+    def _part(self, path: str, name: str) -> Any:
+        told = self._ask("GET", path)
+        if name not in told:
+            raise Unavailable(f"what answers at {self.url} is not this version of the API")
+        return told[name]
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             reply = self._http.request(method, path, **options)
-            told: dict[str, Any] = reply.json()
-        except (httpx.HTTPError, ValueError) as error:
+            told = reply.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise Unavailable(f"the API at {self.url} does not answer") from error
+        if not isinstance(told, dict):
+            raise Unavailable(f"what answers at {self.url} is not this version of the API")
         if reply.is_success:
             return told
         faults = [

@@ -5,16 +5,21 @@ own: :func:`prepare` → :func:`train_candidate` (each candidate) → :func:`com
 :func:`register_and_promote`.
 """
 
+import hashlib
 import json
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from churn import contract as contracts
 from churn.errors import ChurnError, NoChampion, UnreadableFile
-from churn.settings import Settings
+from churn.settings import Settings, make_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,25 +42,40 @@ def training_rows(settings: Settings) -> Path:
     return settings.contract.parent / contracts.load(settings.contract).rows.training
 
 
-def fingerprint(settings: Settings, rows: Path | None = None) -> str:
-    """A hash of the training rows and the contract: when it changes, a new model is due."""
-    import hashlib
+def fingerprint(settings: Settings) -> str:
+    """A hash of the contract and the rows that it names: when it changes, a new model is due."""
+    return _both(_hash(training_rows(settings)), _hash(settings.contract))
 
+
+def _both(data_hash: str, contract_hash: str) -> str:
+    return hashlib.sha256((data_hash + contract_hash).encode()).hexdigest()
+
+
+def _hash(path: Path) -> str:
+    """A file's hash, taken anew only when its size or time has changed: it is asked for often."""
+    seen = path.stat()
+    return _hash_once(path, seen.st_size, seen.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _hash_once(path: Path, _size: int, _changed: int) -> str:
     from churn.data import file_hash
 
-    both = file_hash(rows or training_rows(settings)) + file_hash(settings.contract)
-    return hashlib.sha256(both.encode()).hexdigest()
+    return file_hash(path)
 
 
-def training_is_due(settings: Settings, rows: Path | None = None) -> bool:
-    """Whether there is no champion, or the rows or the contract have changed since it was trained."""
+def training_is_due(settings: Settings) -> bool:
+    """Whether there is no champion, or the contract or its rows have changed since it was trained.
+
+    A champion that was trained by hand on other rows stays until then.
+    """
     from churn.registry import Registry
 
     try:
         champion = Registry(settings, patient=False).champion()
     except NoChampion:
         return True
-    return champion.provenance.get("fingerprint") != fingerprint(settings, rows)
+    return champion.provenance.get("fingerprint") != fingerprint(settings)
 
 
 def prepare(settings: Settings, run: str, rows: Path | None = None) -> Path:
@@ -68,28 +88,54 @@ def prepare(settings: Settings, run: str, rows: Path | None = None) -> Path:
     Raises:
         InvalidData, UnreadableFile, ContractError: the rows or the contract are at fault.
     """
+    parent = settings.home / "prepared"
+    make_folder(parent)
+    scratch = Path(tempfile.mkdtemp(prefix=".", dir=parent))
+    try:
+        origin = _prepare(settings, rows, scratch)
+        (scratch / "origin.json").write_text(json.dumps(origin), encoding="utf-8")
+        folder = parent / _safe(run)
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    _forget_old(parent)
+    return folder
+
+
+def _prepare(settings: Settings, rows: Path | None, scratch: Path) -> dict[str, str]:
+    """Copy first, and then hash and read the copies: what is recorded is what was trained on."""
     from churn.data import file_hash, read_rows, validate
 
-    contract = contracts.load(settings.contract)
+    contract_path = _copy(settings.contract, scratch / "contract.yaml")
+    contract = contracts.load(contract_path)
     source = rows or training_rows(settings)
-    frame = validate(read_rows(source, contract.rows.format), contract, target="required", source=str(source))
-    folder = settings.home / "prepared" / _safe(run)
-    scratch = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    copy = _copy(source, scratch / f"source{source.suffix}")
+    frame = validate(read_rows(copy, contract.rows.format), contract, target="required", source=str(source))
     frame.to_parquet(scratch / "rows.parquet", index=False)
-    shutil.copyfile(settings.contract, scratch / "contract.yaml")
-    origin = {
+    data_hash, contract_hash = file_hash(copy), file_hash(contract_path)
+    copy.unlink()
+    return {
         "source": str(source),
-        "data_hash": file_hash(source),
-        "contract_hash": file_hash(settings.contract),
-        "fingerprint": fingerprint(settings, source),
+        "data_hash": data_hash,
+        "contract_hash": contract_hash,
+        "fingerprint": _present_fingerprint(settings) if rows else _both(data_hash, contract_hash),
     }
-    (scratch / "origin.json").write_text(json.dumps(origin), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)  # whole or not at all
-    _forget_old(folder.parent)
-    return folder
+
+
+def _present_fingerprint(settings: Settings) -> str:
+    """The contract's own rows need not be there for a training on others."""
+    try:
+        return fingerprint(settings)
+    except OSError:
+        return ""
+
+
+def _copy(source: Path, target: Path) -> Path:
+    try:
+        return Path(shutil.copyfile(source, target))
+    except OSError as error:
+        raise UnreadableFile(f"{source}: {error.strerror or error}") from error
 
 
 def _safe(run: str) -> str:
@@ -97,8 +143,11 @@ def _safe(run: str) -> str:
 
 
 def _forget_old(parent: Path) -> None:
-    made = sorted(parent.glob("[!.]*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in made[KEPT_PREPARATIONS:]:
+    made = []
+    for folder in parent.glob("[!.]*"):
+        with suppress(FileNotFoundError):  # another training forgets too
+            made.append((folder.stat().st_mtime, folder))
+    for _, folder in sorted(made, reverse=True)[KEPT_PREPARATIONS:]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -106,7 +155,7 @@ def train_candidate(
     settings: Settings, prepared: Path, candidate: str, *, folds: int, seed: int, advance: Advance = _quietly
 ) -> str:
     """Cross-validate one candidate, fit it on all rows and log it; returns ``runs:/<id>``."""
-    from churn import evaluation, registry, scoring, training
+    from churn import evaluation, provenance, registry, scoring, training
 
     contract, features, target, origin = _prepared(prepared)
     pipeline = training.build(candidate, contract, seed)
@@ -126,7 +175,7 @@ def train_candidate(
             per_fold=per_fold,
             params={"candidate": candidate, "folds": folds, "seed": seed, "rows": len(features)}
             | _told_params(pipeline),
-            provenance=registry.provenance(**origin),
+            provenance=provenance.provenance(**origin),
             example=features.head(5),
         )
     )
@@ -176,7 +225,7 @@ def register_and_promote(settings: Settings, run_uri: str) -> "Version":
 
 def train(settings: Settings, rows: Path | None = None, advance: Advance = _quietly) -> "Version":
     """The whole training in this process, as the command line runs it."""
-    prepared = prepare(settings, "command-line", rows)
+    prepared = prepare(settings, f"command-line-{uuid4().hex[:8]}", rows)
     advance("rows validated")
     uris = [
         train_candidate(settings, prepared, name, folds=settings.folds, seed=settings.seed, advance=advance)
@@ -232,6 +281,8 @@ def score_file(settings: Settings, source: Path, target: Path) -> Iterator[int]:
     from churn.registry import Registry
     from churn.tables import writer
 
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UnreadableFile(f"{target}: this is the file that is scored; write to another")
     registry = Registry(settings, patient=False)
     scorer = registry.load(registry.champion())
     form = scorer.contract.rows.format

@@ -57,8 +57,11 @@ class Pipelines:
         Raises:
             Unavailable: Airflow does not answer, or does not know us.
         """
-        found = self._get("/api/v2/dags", tags=TAG, limit=100)["dags"]
-        return [self._pipeline(dag) for dag in sorted(found, key=lambda dag: str(dag["dag_id"]))]
+        try:
+            found = self._get("/api/v2/dags", tags=TAG, limit=100)["dags"]
+            return [self._pipeline(dag) for dag in sorted(found, key=lambda dag: str(dag["dag_id"]))]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unavailable(f"what answers at {self._http.base_url} is not Airflow") from error
 
     def _pipeline(self, dag: dict[str, Any]) -> Pipeline:
         name = str(dag["dag_id"])

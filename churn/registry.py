@@ -2,12 +2,10 @@
 
 import json
 import logging
-import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -15,13 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.environment_variables import (
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+    MLFLOW_TRACKING_URI,
+)
 from mlflow.exceptions import MlflowException
 
 from churn import contract as contracts
 from churn.errors import NoChampion, RefusedModel, Unavailable
 from churn.scoring import CONTRACT_FILE, DECISION_FILE, TRUSTED_TYPES, ModelVersion, Scorer, load_scorer
-from churn.settings import ROOT, Settings
+from churn.settings import Settings, make_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,19 +85,18 @@ class Registry:
         self.uri = settings.tracking_uri
         self.artifacts = None if settings.mlflow_tracking_uri else settings.mlflow_home / "artifacts"
         if self.artifacts:
-            self.artifacts.mkdir(parents=True, exist_ok=True)
+            make_folder(self.artifacts)
         if not patient:
             MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
             MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
-        self._client = MlflowClient(self.uri, self.uri)
+        with self._asked("open the registry"):
+            self._client = MlflowClient(self.uri, self.uri)
 
     def log_candidate(self, candidate: Candidate) -> str:
         """Log a fitted candidate as a run with its model; returns ``runs:/<id>``."""
         import mlflow
 
-        with self._asked("log a run"):
-            mlflow.set_tracking_uri(self.uri)
-            mlflow.set_registry_uri(self.uri)
+        with self._asked("log a run"), self._as_default():
             with mlflow.start_run(experiment_id=self._experiment(), run_name=candidate.name) as run:
                 mlflow.set_tags({"candidate": candidate.name, **candidate.provenance})
                 mlflow.log_params(candidate.params)
@@ -104,6 +105,23 @@ class Registry:
                 mlflow.log_metrics(candidate.metrics)
                 self._log_model(candidate)
             return f"runs:/{run.info.run_id}"
+
+    @contextmanager
+    def _as_default(self) -> Iterator[None]:
+        """Point MLflow's own functions to this registry, which they do through the environment;
+        what stood there before stands there again afterwards."""
+        import mlflow
+
+        before = MLFLOW_TRACKING_URI.get_raw()
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        try:
+            yield
+        finally:
+            if before is None:
+                MLFLOW_TRACKING_URI.unset()
+            else:
+                MLFLOW_TRACKING_URI.set(before)
 
     def _log_model(self, candidate: Candidate) -> None:
         import mlflow.sklearn
@@ -175,7 +193,7 @@ class Registry:
                 self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
             return self._version(self._client.get_model_version(version.name, version.version))
 
-    def champion(self, name: str = CLASSIFIER) -> Version:
+    def champion(self) -> Version:
         """The version in service.
 
         Raises:
@@ -184,10 +202,10 @@ class Registry:
         """
         with self._asked("find the champion"):
             try:
-                return self._version(self._client.get_model_version_by_alias(name, CHAMPION))
+                return self._version(self._client.get_model_version_by_alias(CLASSIFIER, CHAMPION))
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise NoChampion(f"no version of {name} is in service yet: train one first") from error
+                    raise NoChampion(f"no version of {CLASSIFIER} is in service yet: train one first") from error
                 raise
 
     def load(self, version: Version) -> Scorer:
@@ -229,6 +247,8 @@ class Registry:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 raise RefusedModel(f"MLflow would not {purpose}: {error.message}") from error
             raise Unavailable(f"MLflow at {self.uri} could not {purpose}: {error.message}") from error
+        except _database_error() as error:
+            raise Unavailable(f"MLflow at {self.uri} could not {purpose}: {str(error).splitlines()[0]}") from error
 
 
 def _since(found: "RegisteredVersion") -> datetime:
@@ -256,28 +276,12 @@ def signature(contract: contracts.Contract) -> "ModelSignature":
     return ModelSignature(Schema(specs), Schema([TensorSpec(np.dtype("float64"), (-1, 2))]))
 
 
-def provenance(**known: str) -> dict[str, str]:
-    """Where a training came from: what is given, the git revision, the versions of the tools."""
-    return {
-        **known,
-        "git_revision": _git_revision(),
-        "python": platform.python_version(),
-        "scikit_learn": installed("scikit-learn"),
-    }
-
-
-def _git_revision() -> str:
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(ROOT), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return told.stdout.strip()
+def _database_error() -> type[Exception]:
+    """What a broken SQLite registry raises. A client of a server needs no SQLAlchemy."""
+    raised: type[Exception] = MlflowException
+    with suppress(ImportError):
+        from sqlalchemy.exc import SQLAlchemyError as raised
+    return raised
 
 
 def _run_id(run_uri: str) -> str:

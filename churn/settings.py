@@ -16,10 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds ``churn/``, ``data/`` and ``airflow/``: a checkout, or an image's /app."""
 
 
+_CRON = r"^(@(hourly|daily|weekly|monthly|yearly)|[-*/,0-9A-Za-z#?]+( [-*/,0-9A-Za-z#?]+){4})$"
+
+
 class Settings(BaseSettings):
     """The settings; field ``home`` is the variable ``CHURN_HOME``, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="CHURN_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CHURN_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     home: Path = ROOT / "var"
     """Holds all state: registry, prepared data, logs, secrets."""
@@ -42,7 +47,7 @@ class Settings(BaseSettings):
     airflow_port: int = 8090
     api_workers: int = Field(default=2, ge=1)
 
-    training_schedule: str = "0 3 * * 1"
+    training_schedule: str = Field(default="0 3 * * 1", pattern=_CRON)
     """When `churn_training` runs by itself, as cron (UTC)."""
     watch_seconds: int = Field(default=10, ge=1)
     """How often the pipeline looks whether the training rows have changed."""
@@ -50,7 +55,7 @@ class Settings(BaseSettings):
     """The models that a training compares, by comma."""
     folds: int = Field(default=5, ge=2)
     """Folds of the cross-validation."""
-    seed: int = 20
+    seed: int = Field(default=20, ge=0, le=2**32 - 1)
     """Seed of the folds and the models."""
     reload_seconds: float = Field(default=5, gt=0)
     """How often each API worker looks which version is in service."""
@@ -62,6 +67,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, given: object) -> object:
         return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+
+    @field_validator("candidates")
+    @classmethod
+    def _each_once(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names) or "" in names:
+            raise ValueError("expected names, each once")
+        return names
 
     @property
     def tracking_uri(self) -> str:
@@ -76,6 +88,18 @@ class Settings(BaseSettings):
     @property
     def passwords_file(self) -> Path:
         return self.airflow_passwords or self.home / "secrets" / "airflow_passwords.json"
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of the platform's state.
+
+    Raises:
+        NotReady: it cannot be made; the message names it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotReady(f"{path}: {error.strerror or error}; CHURN_HOME must be a folder that can be written") from error
 
 
 def load() -> Settings:

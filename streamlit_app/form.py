@@ -45,9 +45,9 @@ class Form:
 
     def customer(self) -> dict[str, Any]:
         """What the form holds, in the contract's columns; None where a field was left empty."""
-        given = {name: st.session_state.get(self._key(name)) for name in self.contract.features}
+        given = {name: st.session_state.get(self._key(f"column.{name}")) for name in self.contract.features}
         name = self.contract.id
-        identity = st.session_state.get(self._key(name)) if name else None
+        identity = st.session_state.get(self._key(f"column.{name}")) if name else None
         return {name: identity, **given} if name and identity else given
 
     def _grid(self, columns: list[Column], faults: Mapping[str, str]) -> None:
@@ -55,12 +55,12 @@ class Form:
             row = columns[first : first + PER_ROW]
             for place, column in zip(st.columns(PER_ROW), row, strict=False):
                 with place:
-                    fields.draw(column, self._key(column.name))
+                    fields.draw(column, self._key(f"column.{column.name}"))
                     _tell(faults.get(column.name))
 
     def _identity(self, faults: Mapping[str, str]) -> None:
         if self.contract.id:
-            key = self._key(self.contract.id)
+            key = self._key(f"column.{self.contract.id}")
             st.text_input("Customer ID (optional)", key=key, placeholder=self.contract.id, width=260)
             _tell(faults.get(self.contract.id))
 

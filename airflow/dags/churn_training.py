@@ -52,7 +52,7 @@ def prepare(params: dict[str, Any], run_id: str, dag_run: Any) -> str:
     """Read and validate the rows; the folder that holds them."""
     rows = Path(params["rows"]) if params["rows"] else None
     with told():
-        if dag_run.run_type == "asset_triggered" and not jobs.training_is_due(SETTINGS, rows):
+        if dag_run.run_type == "asset_triggered" and not jobs.training_is_due(SETTINGS):
             raise AirflowSkipException("the champion was trained on these very rows")
         return str(jobs.prepare(SETTINGS, run_id, rows))
 

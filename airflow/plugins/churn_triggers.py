@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,11 +14,17 @@ SETTLING_SECONDS = 2
 """A file that is still being copied changes within this; it is left alone until it rests."""
 
 
+FIRST_PAUSE = 10 * 60
+LONGEST_PAUSE = 6 * 60 * 60
+"""Seconds after which the same state is told again, doubling from one to the other: the training
+that it started may have failed for a reason that has passed."""
+
+
 class TrainingIsDue(BaseEventTrigger):
     """Watches the contract's training rows; runs in the triggerer, so that looking costs no task.
 
-    It tells each state of the rows once. A second event for the same rows, after a restart of the
-    triggerer, does no harm: the training that it starts sees that nothing is due, and skips.
+    A second event for the same rows does no harm: where the first one's training succeeded, the
+    second sees that nothing is due, and skips.
     """
 
     def __init__(self, poll_seconds: float) -> None:
@@ -28,14 +35,15 @@ class TrainingIsDue(BaseEventTrigger):
         return "churn_triggers.TrainingIsDue", {"poll_seconds": self.poll_seconds}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        told = None
+        told, again, pause = None, 0.0, FIRST_PAUSE
         while True:
             due = await asyncio.to_thread(_due)
-            if due and due != told:
+            if due and (due != told or time.monotonic() >= again):
                 await asyncio.sleep(SETTLING_SECONDS)
                 if await asyncio.to_thread(_due) == due:
                     yield TriggerEvent({"fingerprint": due})
-                    told = due
+                    pause = min(2 * pause, LONGEST_PAUSE) if due == told else FIRST_PAUSE
+                    told, again = due, time.monotonic() + pause
             await asyncio.sleep(self.poll_seconds)
 
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from churn.cli import main
+from churn.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
 CUSTOMERS = ROOT / "data/telco/customers.csv"
@@ -108,6 +109,21 @@ def test_a_file_with_a_fault_leaves_nothing_behind(run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
 
 
+def test_a_file_is_not_scored_onto_itself(run, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    shutil.copy(CUSTOMERS, rows)
+    code, _, error = run("score", rows, "-o", rows)
+    assert (code, "write to another" in error) == (1, True)
+    assert rows.read_bytes() == CUSTOMERS.read_bytes()
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/dev/null/x"])
+def test_a_home_that_cannot_be_is_named(run, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setenv("CHURN_HOME", home)
+    code, _, error = run("train")
+    assert (code, home in error) == (1, True)
+
+
 @pytest.mark.parametrize("arguments", [("validate", "nope.csv"), ("score", "nope.csv", "-o", "out.csv")])
 def test_a_file_that_is_not_there(run, arguments: tuple[str, ...]) -> None:
     code, _, error = run(*arguments)
@@ -127,7 +143,27 @@ def test_doctor_looks_at_everything(run, monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert (code, "✗ contract" in told) == (1, True)
 
 
-def test_a_wrong_setting_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHURN_FOLDS", "one")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CHURN_FOLDS", "one"),
+        ("CHURN_SEED", "-1"),
+        ("CHURN_TRAINING_SCHEDULE", "nonsense"),
+        ("CHURN_CANDIDATES", "random_forest,random_forest"),
+    ],
+)
+def test_a_wrong_setting_is_named(run, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
     code, _, error = run("train")
-    assert (code, "CHURN_FOLDS" in error) == (1, True)
+    assert (code, name in error) == (1, True)
+
+
+def test_a_candidate_that_is_none_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_CANDIDATES", "crystal_ball")
+    code, _, error = run("train")
+    assert (code, "crystal_ball" in error) == (1, True)
+
+
+def test_an_empty_setting_is_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_AIRFLOW_PASSWORDS", "")
+    assert load().passwords_file.name == "airflow_passwords.json"

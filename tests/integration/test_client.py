@@ -37,6 +37,17 @@ def test_readiness_and_models(api: Client, champion) -> None:
     assert api.training() is None
 
 
+@pytest.mark.parametrize("told", [[], {}, {"models": 1}])
+def test_another_server_is_told_from_the_api(told: object) -> None:
+    other = Client("http://other", transport=httpx.MockTransport(lambda _: httpx.Response(404, json=[told])))
+    with pytest.raises(Unavailable):
+        other.predict({})
+    other = Client("http://other", transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"other": told})))
+    for ask in (other.contract, other.models):
+        with pytest.raises(Unavailable, match="not this version of the API"):
+            ask()
+
+
 def test_an_api_that_is_down() -> None:
     with pytest.raises(Unavailable, match="127.0.0.1:9"):  # noqa: RUF043
         Client("http://127.0.0.1:9", timeout=1).readiness()

@@ -1,5 +1,7 @@
 """The real registry: what a version carries, and what is refused without being executed."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from mlflow import MlflowClient, artifacts
 
 from churn import jobs
 from churn.data import file_hash
+from churn.data import validate as _validate
 from churn.errors import InvalidData, NoChampion, RefusedModel, Unavailable
 from churn.registry import CHAMPION, CLASSIFIER, Registry
 from churn.scoring import TRUSTED_TYPES, ModelVersion, load_scorer
@@ -144,6 +147,67 @@ def test_too_few_leavers_to_train_on(settings, tmp_path) -> None:
     prepared = jobs.prepare(home, "few", rows)
     with pytest.raises(InvalidData, match="1 fault"):
         jobs.train_candidate(home, prepared, "logistic_regression", folds=5, seed=1)
+
+
+def test_what_is_recorded_is_what_was_trained_on(settings, tmp_path, monkeypatch) -> None:
+    """Rows that change while they are read lead to another training, and not to a wrong hash."""
+    folder = tmp_path / "telco"
+    shutil.copytree(settings.contract.parent, folder)
+    moved = settings.model_copy(update={"contract": folder / "contract.yaml", "home": tmp_path})
+    rows = folder / "customers.csv"
+    whole = file_hash(rows)
+
+    def validate_late(*given, **named):
+        rows.write_text("changed")
+        return _validate(*given, **named)
+
+    monkeypatch.setattr("churn.data.validate", validate_late)
+    origin = json.loads((jobs.prepare(moved, "run") / "origin.json").read_text())
+    assert origin["data_hash"] == whole != file_hash(rows)
+    assert origin["fingerprint"] != jobs.fingerprint(moved)
+
+
+def test_a_training_on_other_rows_stays_until_the_contract_s_own_change(settings, tmp_path) -> None:
+    folder = tmp_path / "telco"
+    shutil.copytree(settings.contract.parent, folder)
+    moved = settings.model_copy(
+        update={"contract": folder / "contract.yaml", "home": tmp_path, "candidates": ["logistic_regression"]}
+    )
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join(jobs.training_rows(moved).read_text().splitlines()[:3000]))
+    version = jobs.train(moved, other)
+    assert version.provenance["data_hash"] == file_hash(other)
+    assert not jobs.training_is_due(moved)
+    jobs.training_rows(moved).write_bytes(other.read_bytes())
+    assert jobs.training_is_due(moved)
+
+
+def test_two_trainings_at_once_keep_their_own_rows(settings, tmp_path, monkeypatch) -> None:
+    home = settings.model_copy(update={"home": tmp_path})
+    folders = []
+    monkeypatch.setattr(jobs, "train_candidate", lambda _, prepared, *__, **___: folders.append(prepared) or "runs:/x")
+    monkeypatch.setattr(jobs, "compare", lambda *_: "runs:/x")
+    monkeypatch.setattr(jobs, "register_and_promote", lambda *_: None)
+    jobs.train(home)
+    jobs.train(home)
+    assert len(set(folders)) == 2
+    assert all((folder / "rows.parquet").exists() for folder in folders)
+
+
+def test_logging_leaves_the_environment_as_it_was(champion) -> None:
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_a_version_names_the_revision_of_the_code(champion) -> None:
+    assert len(champion.provenance["git_revision"]) == 40
+
+
+def test_a_broken_registry_is_told_without_a_traceback(settings, tmp_path) -> None:
+    broken = settings.model_copy(update={"home": tmp_path})
+    broken.mlflow_home.mkdir()
+    (broken.mlflow_home / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(Unavailable, match="database"):
+        Registry(broken).champion()
 
 
 def test_a_training_is_due_when_rows_or_contract_change(settings, champion, tmp_path) -> None:

@@ -128,6 +128,12 @@ def test_mlflow_holds_the_champion_that_serves(stack: Stack) -> None:
     assert stack.champion() == stack.predict()["model"]["version"]
 
 
+def test_a_version_names_the_revision_of_the_code(stack: Stack) -> None:
+    (model,) = stack.get("API", "/models")["models"]
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert model["provenance"]["git_revision"] == head.stdout.strip()
+
+
 def test_the_page_gives_a_prediction(stack: Stack, browser: Browser) -> None:
     predict_on_the_page(browser, stack.url("UI"), stack.predict(), "compose")
 

@@ -87,7 +87,15 @@ def _is_another_server(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, text="<html>")
 
 
-@pytest.mark.parametrize("answer", [_refuses, _is_another_server])
+def _speaks_other_json(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"access_token": "t"} if request.method == "POST" else {"dags": [{}]})
+
+
+def _lists(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json=[])
+
+
+@pytest.mark.parametrize("answer", [_refuses, _is_another_server, _speaks_other_json, _lists])
 def test_an_outage_is_told(settings: Settings, answer: Any) -> None:
     with pytest.raises(Unavailable, match="Airflow"):
         Pipelines(settings, httpx.MockTransport(answer)).list()
