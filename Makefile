@@ -25,4 +25,4 @@ stack-test: setup ## both ways of running, for real: needs a Docker engine and D
 	@$(PY) -m pytest tests/stack
 
 locks: setup ## compile requirements/*.txt anew
-	@sh requirements/compile.sh
+	@UV=.venv/bin/uv sh requirements/compile.sh

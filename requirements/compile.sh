@@ -19,3 +19,7 @@ compile pipeline airflow --constraint requirements/dev.txt "$@"
 compile tracking mlflow --constraint requirements/dev.txt "$@"
 compile api api --constraint requirements/dev.txt "$@"
 compile ui ui --constraint requirements/dev.txt "$@"
+
+# what `make setup` itself needs before it can read the others
+"${UV:-uv}" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-annotate --custom-compile-command 'make locks' --output-file requirements/setup.txt requirements/setup.in
