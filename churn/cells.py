@@ -18,7 +18,6 @@ _DIGITS = {
     ".": r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)",
     ",": r"(?:[0-9]+,?[0-9]*|,[0-9]+)",
 }
-_MIXED = {"mixed", "mixed-integer", "complex"}
 
 
 def parse(cells: "pd.Series[Any]", column: "Column", form: "FileFormat") -> tuple["pd.Series[Any]", "pd.Series[bool]"]:
@@ -29,11 +28,9 @@ def parse(cells: "pd.Series[Any]", column: "Column", form: "FileFormat") -> tupl
         (their values are placeholders).
     """
     array = as_arrow(cells)
-    if array is None:
-        return _one_by_one(cells, column)
     found: NDArray[Any]
     if column.is_numeric:
-        found, blank = _numbers(array, form), blanks(array, form)
+        found, blank = numbers(array, form.decimal), blanks(array, form)
         low, high = column.bounds
         bad = ~((found >= low) & (found <= high))
         if column.type == "integer":
@@ -47,14 +44,13 @@ def parse(cells: "pd.Series[Any]", column: "Column", form: "FileFormat") -> tupl
     return _finish(found, blank, bad, column, cells.index), pd.Series(bad, index=cells.index)
 
 
-def as_arrow(cells: "pd.Series[Any]") -> arrow.Array | None:
-    """The cells as one typed array, dictionaries resolved; None where the cells' types are mixed."""
-    if cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) in _MIXED:
-        return None
-    try:
-        array = arrow.array(cells, from_pandas=True)
-    except (arrow.ArrowException, OverflowError):
-        return None
+def as_arrow(cells: "pd.Series[Any]") -> arrow.Array:
+    """The cells as one typed array, dictionaries resolved.
+
+    Raises:
+        pyarrow.ArrowException: the cells are of several types, which no file brings.
+    """
+    array = arrow.array(cells, from_pandas=True)
     if isinstance(array, arrow.ChunkedArray):
         array = array.combine_chunks()
     if isinstance(array, arrow.DictionaryArray):
@@ -94,10 +90,6 @@ def numbers(array: arrow.Array, decimal: str) -> "NDArray[np.float64]":
     return np.asarray(values, dtype="float64")
 
 
-def _numbers(array: arrow.Array, form: "FileFormat") -> "NDArray[np.float64]":
-    return numbers(array, form.decimal)
-
-
 def _codes(array: arrow.Array, column: "Column", form: "FileFormat") -> "NDArray[np.int64]":
     """Where each cell stands among the column's values; -1 where it does not."""
     if column.type == "boolean" and is_text(array):
@@ -107,7 +99,7 @@ def _codes(array: arrow.Array, column: "Column", form: "FileFormat") -> "NDArray
         typed = arrow.types.is_boolean(array.type)
         return _index(array, [False, True]) if typed else np.full(len(array), -1)
     if not isinstance(column.values[0], str):
-        return np.asarray(pd.Index(column.values, dtype="float64").get_indexer(pd.Index(_numbers(array, form))))
+        return np.asarray(pd.Index(column.values, dtype="float64").get_indexer(pd.Index(numbers(array, form.decimal))))
     return _index(array, list(column.values)) if is_text(array) else np.full(len(array), -1)
 
 
@@ -147,17 +139,3 @@ def as_series(values: "list[Scalar | None]", column: "Column") -> "pd.Series[Any
         return pd.Series(values, dtype="int64" if exact else "float64")
     exact = column.type == "boolean" and not column.may_be_missing
     return pd.Series(values, dtype=bool if exact else object)
-
-
-def _one_by_one(cells: "pd.Series[Any]", column: "Column") -> tuple["pd.Series[Any]", "pd.Series[bool]"]:
-    """Columns of mixed types, which no file brings, only a frame made by hand: slow and right."""
-    values: list[Scalar | None] = []
-    bad = []
-    for cell in cells:
-        cell = cell.item() if isinstance(cell, np.generic) else cell
-        if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
-            cell = column.blank_value
-        value, fault = column.read(cell)
-        values.append(column.shown_example if fault else value)
-        bad.append(fault is not None)
-    return as_series(values, column).set_axis(cells.index), pd.Series(bad, index=cells.index)

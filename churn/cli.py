@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,10 +28,6 @@ class Commands(click.Group):
             raise SystemExit(_say(error.report())) from error
         except ChurnError as error:
             raise SystemExit(_say(str(error))) from error
-
-
-def _note(message: str) -> None:
-    click.echo(f"note: {message}", err=True)
 
 
 def _say(message: str) -> int:
@@ -79,12 +76,26 @@ def init(
     \b
     churn init customers.csv --target Churn --id customerID --out data/mine
     """
-    from churn.drafting import draft
+    notes: list[str] = []
+    with _progress("Looking", 100) as advance:
+        from churn.drafting import draft  # the import is most of the wait
 
-    contract = draft(file, target=target, id_column=id_column, positive=positive, ignore=ignore, out=out, note=_note)
+        contract = draft(
+            file,
+            target=target,
+            id_column=id_column,
+            positive=positive,
+            ignore=ignore,
+            out=out,
+            note=notes.append,
+            advance=advance,
+        )
+    for remark in notes:
+        click.echo(f"note: {remark}", err=True)
     path = out / "contract.yaml"
     click.echo(f"{path}: {len(contract.features)} features, target {contract.target.column!r}")
-    click.echo(f"Read it through, then: export CHURN_CONTRACT={path} && churn validate {out / contract.rows.training}")
+    rows = shlex.quote(str(out / contract.rows.training))
+    click.echo(f"Read it through, then: export CHURN_CONTRACT={shlex.quote(str(path))} && churn validate {rows}")
 
 
 @main.command()

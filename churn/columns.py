@@ -4,7 +4,16 @@ import math
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 Scalar = str | int | float | bool
@@ -225,3 +234,24 @@ def _key(value: object) -> tuple[Any, Any]:
     if isinstance(value, float) and value.is_integer():
         return int, int(value)
     return (type(value), value) if isinstance(value, str | int | bool) else (object, None)
+
+
+def _read_id(value: str | int | None) -> str | int | None:
+    if not isinstance(value, str):
+        return value
+    fault = "" if value.strip() else "blank; expected an id"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        fault = "expected an id of whole characters; half of one (a lone surrogate) is no text"
+    if fault:
+        raise PydanticCustomError("contract", "{fault}", {"fault": fault})
+    return value
+
+
+CustomerId = Annotated[
+    StrictStr | StrictInt | None,
+    AfterValidator(_read_id),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": "integer"}, {"type": "null"}]}),
+    Field(description="The customer's id"),
+]

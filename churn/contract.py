@@ -15,8 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictInt,
-    StrictStr,
     ValidationError,
     WithJsonSchema,
     create_model,
@@ -24,7 +22,7 @@ from pydantic import (
 )
 
 from churn import contract_file
-from churn.columns import BlankAs, Column, Part, Scalar
+from churn.columns import BlankAs, Column, CustomerId, Part, Scalar
 from churn.errors import ContractError
 from churn.file_format import FileFormat
 
@@ -179,10 +177,7 @@ class Contract(Part):
         """The pydantic model of one customer: unknown fields, guesses and coercions refused."""
         fields: dict[str, Any] = {}
         if self.id:
-            fields[self.id] = (
-                Annotated[StrictStr | StrictInt | None, Field(description="The customer's id")],
-                None,
-            )
+            fields[self.id] = (CustomerId, None)
         for name, column in self.features.items():
             rule = BeforeValidator(column.validate_json)
             kind: Any = Annotated[Any, rule, WithJsonSchema(column.json_schema())]

@@ -23,7 +23,15 @@ from churn.sniffing import conventions, sniff
 
 log = logging.getLogger(__name__)
 Note = Callable[[str], None]
+Advance = Callable[[str, int], None]
+"""Told what has been done, and how many hundredths of a draft that was."""
+WHOLE = 100
+_SNIFFED, _READ, _CONVENTIONS, _COLUMNS = 5, 20, 25, 30
 _OWNED = {"Yes", "yes", "True", "1"}
+
+
+def _quietly(step: str, hundredths: int) -> None:
+    log.debug("%s (%d %% of a draft)", step, hundredths)
 
 
 def draft(
@@ -35,6 +43,7 @@ def draft(
     positive: str | None = None,
     ignore: Sequence[str] = (),
     note: Note = log.info,
+    advance: Advance = _quietly,
 ) -> Contract:
     """Look at a CSV or Parquet file, write ``out/contract.yaml`` and copy the rows beside it.
 
@@ -44,7 +53,8 @@ def draft(
             whose name says that it is an id is taken.
         positive: the target's value that means "has left", where its word does not say so.
         ignore: columns to leave out.
-        note: told of everything that was assumed.
+        note: told of everything that was assumed, when all has been looked at.
+        advance: told how far it is; what it is given adds up to :data:`WHOLE`.
 
     Raises:
         UnreadableFile: the file cannot be read, or the folder not written.
@@ -53,21 +63,31 @@ def draft(
     """
     _refuse_to_overwrite(source, out)
     form = FileFormat() if is_parquet(source) else sniff(source)
+    advance("format", _SNIFFED)
     rows = read_rows(source, form)
     if rows.empty:
         raise UnreadableFile(f"{source}: the file has a header and no rows")
-    sketch = Sketch(rows, conventions(rows, form), target, id_column, tuple(ignore))
+    advance("rows read", _READ)
+    form = conventions(rows, form)
+    advance("ways of writing", _CONVENTIONS)
+    sketch = Sketch(rows, form, target, id_column, tuple(ignore), _columns_of(rows.shape[1], advance))
     contract = sketch.contract(_name(out), source.name, positive)
     try:
         left = validate(rows, contract, target="required", source=str(source))[target].mean()
     except InvalidData as error:
         raise ContractError(error.report()) from error
+    advance("draft held against the rows", WHOLE - _SNIFFED - _READ - _CONVENTIONS - _COLUMNS)
     if left > 0.5:
         sketch.notes.append(f"{left:.0%} of the rows have {contract.target.positive!r} in {target!r}: did they leave?")
     for remark in sketch.notes:
         note(remark)
     _write(out, source, "\n".join(_lines(contract, sketch.remarks, len(rows))) + "\n")
     return contracts.load(out / "contract.yaml")
+
+
+def _columns_of(count: int, advance: Advance) -> Callable[[str], None]:
+    parts = (_COLUMNS * (place + 1) // count - _COLUMNS * place // count for place in range(count))
+    return lambda name: advance(name, next(parts))
 
 
 def _name(out: Path) -> str:

@@ -77,7 +77,10 @@ def infer(name: str, cells: "pd.Series[Any]", form: "FileFormat") -> Guess:
     entry, remark = _entry(told, distinct, form)
     entry |= {"name": name, "label": label(name), "sensitive": not _SENSITIVE.isdisjoint(words(name))}
     if entry["type"] in ("integer", "number"):
-        entry |= _range(numbers(told, form.decimal), words(name))
+        found = numbers(told, form.decimal)
+        if found.min() == found.max():  # in several spellings: 5 and 5.0
+            raise Uninformative(f"no other value than {found[0]:.15g}")
+        entry |= _range(found, words(name))
     if blank.any():
         entry["blank"] = "missing"
         first = int(blank.argmax()) + FIRST_ROW
@@ -88,8 +91,6 @@ def infer(name: str, cells: "pd.Series[Any]", form: "FileFormat") -> Guess:
 
 def _typed(cells: "pd.Series[Any]") -> arrow.Array:
     array = as_arrow(cells)
-    if array is None:
-        raise Refusal("holds values of several types; make them one, or leave it out")
     if arrow.types.is_temporal(array.type) and array.null_count < len(array):
         raise _date(str(cells.dropna().iloc[0]))
     if not has_feature_type(array):

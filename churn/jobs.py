@@ -182,17 +182,14 @@ def train_candidate(
 
 
 def _prepared(folder: Path) -> tuple[contracts.Contract, "pd.DataFrame", "pd.Series[int]", dict[str, str]]:
-    import pandas as pd
+    from churn.data import features_and_target, read_prepared
 
-    from churn.data import features_and_target
-
+    contract = contracts.load(folder / "contract.yaml")
+    features, target = features_and_target(read_prepared(folder / "rows.parquet", contract), contract)
     try:
-        frame = pd.read_parquet(folder / "rows.parquet")
         origin = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{folder}: not a prepared training: {error}") from error
-    contract = contracts.load(folder / "contract.yaml")
-    features, target = features_and_target(frame, contract)
     return contract, features, target, origin
 
 

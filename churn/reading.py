@@ -41,24 +41,18 @@ def read_rows(path: Path, form: "FileFormat") -> "pd.DataFrame":
     return pieces[0] if len(pieces) == 1 else pd.concat(pieces)
 
 
-def read_chunks(path: Path, form: "FileFormat", chunk: int | None = CHUNK) -> Iterator["pd.DataFrame"]:
-    """Read a file in pieces of about ``chunk`` rows (None: all at once).
+def read_chunks(path: Path, form: "FileFormat", chunk: int = CHUNK) -> Iterator["pd.DataFrame"]:
+    """Read a file in pieces of about ``chunk`` rows.
 
     The index counts the rows of the file from 0. Only a file without rows gives an empty piece.
 
     Raises:
         UnreadableFile: as :func:`read_rows`; a broken place is found when its piece is read.
     """
-    import pandas as pd
-
     if path.is_dir():
         raise UnreadableFile(f"{path}: a folder, not a file")
     try:
-        size = chunk or CHUNK
-        pieces = _parquet_pieces(path, size) if is_parquet(path) else _csv_pieces(path, form, size)
-        if chunk is None:
-            pieces = iter([pd.concat(list(pieces))])
-        yield from pieces
+        yield from _parquet_pieces(path, chunk) if is_parquet(path) else _csv_pieces(path, form, chunk)
     except FileNotFoundError as error:
         raise UnreadableFile(f"{path}: no such file") from error
     except UnicodeError as error:

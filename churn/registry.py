@@ -263,10 +263,15 @@ def signature(contract: contracts.Contract) -> "ModelSignature":
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
 
     kinds = {"integer": DataType.long, "number": DataType.double, "boolean": DataType.boolean}
     specs = []
     for name, column in contract.features.items():
+        if column.may_be_missing and not column.is_numeric:
+            # by any stricter type MLflow would make False of a missing boolean
+            specs.append(ColSpec(AnyType(), name, required=False))
+            continue
         kind = kinds.get(column.type)
         if kind is None:
             kind = DataType.string if isinstance(column.values[0], str) else DataType.long

@@ -1,6 +1,7 @@
 """What each column of a file is for: target, id, feature or ignored, and every reason against it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,8 @@ class Sketch:
     target: str
     id: str | None
     ignore: tuple[str, ...]
+    looked: Callable[[str], None]
+    """Told the name of each column, in their order, as it is looked at."""
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remarks: dict[str, str] = field(default_factory=dict)
@@ -120,10 +123,8 @@ class Sketch:
 
     def _said_of_target(self, positive: str | None) -> dict[str, Any]:
         array = as_arrow(self.rows[self.target])
-        if array is None or array.null_count == len(array) or not has_feature_type(array):
-            raise ContractError(
-                f"target {self.target!r}: its cells are blank, of several types, or of one that no target has"
-            )
+        if array.null_count == len(array) or not has_feature_type(array):
+            raise ContractError(f"target {self.target!r}: its cells are blank, or of a type that no target has")
         blank = blanks(array, self.form)
         if blank.any():
             row = int(blank.argmax()) + FIRST_ROW
@@ -159,7 +160,7 @@ class Sketch:
     def _is_key(self, name: str) -> bool:
         cells = self.rows[name]
         array = as_arrow(cells)
-        whole = array is not None and (is_text(array) or bool((numbers(array, ".") % 1 == 0).all()))
+        whole = is_text(array) or bool((numbers(array, ".") % 1 == 0).all())
         return whole and bool(cells.is_unique) and not blanks(array, self.form).any()
 
     def _features(self) -> tuple[dict[str, Column], list[str]]:
@@ -167,6 +168,7 @@ class Sketch:
         ignored = list(self.ignore)
         self.remarks |= dict.fromkeys(self.ignore, "by --ignore")
         for name in self.rows.columns:
+            self.looked(name)
             if name in (self.target, self.id, *self.ignore):
                 continue
             try:

@@ -119,7 +119,7 @@ def own_blanks(cells: "pd.Series[Any]", form: FileFormat) -> FileFormat:
 def _distinct_texts(cells: "pd.Series[Any]") -> list[str] | None:
     """The different texts of a column, trimmed; None where it holds no texts."""
     array = as_arrow(cells)
-    if array is None or not is_text(array):
+    if not is_text(array):
         return None
     found: arrow.Array = compute.unique(compute.utf8_trim_whitespace(compute.drop_null(array)))
     return [text for text in found.to_pylist() if text]

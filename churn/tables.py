@@ -22,14 +22,16 @@ def writer(target: Path, form: "FileFormat") -> Iterator[Write]:
     """A function that appends frames of one shape; ``target`` takes its name when all is written.
 
     Raises:
-        UnreadableFile: the folder is missing, the disk is full, nothing may be written there, or
-            the rows hold what the format cannot.
+        UnreadableFile: the name ends in neither .csv nor .parquet, the folder is missing, the disk
+            is full, nothing may be written there, or the rows hold what the format cannot.
     """
     import pyarrow as arrow
 
     scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
     if target.is_dir():
         raise UnreadableFile(f"{target}: a folder, not a file")
+    if target.suffix.lower() != ".csv" and not is_parquet(target):
+        raise UnreadableFile(f"{target}: rows are written as CSV or Parquet; end its name in .csv or .parquet")
     try:
         append, close = _to_parquet(scratch) if is_parquet(target) else _to_csv(scratch, form)
         try:

@@ -72,6 +72,17 @@ def test_a_version_carries_what_serving_needs(downloaded: Path, champion, settin
     assert champion.provenance["data_hash"] == file_hash(jobs.training_rows(settings))
 
 
+def test_mlflow_s_own_loader_scores_raw_rows_alike(downloaded: Path, scorer, customers) -> None:
+    """What `mlflow models serve` would answer: the signature takes the contract's rows."""
+    import pandas as pd
+    from mlflow import pyfunc
+
+    rows = pd.DataFrame(customers[:50])[list(scorer.contract.features)]
+    told = pyfunc.load_model(str(downloaded)).predict(rows)[:, 1]
+    ours = [one.churn_probability for one in scorer.predict(customers[:50])]
+    assert np.abs(told - np.array(ours)).max() < 1e-9
+
+
 def test_registering_twice_makes_one_version(settings, champion, mlflow_client) -> None:
     again = jobs.register_and_promote(settings, f"runs:/{champion.run_id}")
     assert again == champion

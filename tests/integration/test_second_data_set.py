@@ -18,15 +18,16 @@ def gym(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gym's members: no id, target 1/0, booleans, blanks, a date. Made here, at random."""
     dice = random.Random(7)
     path = tmp_path_factory.mktemp("gym") / "members.csv"
-    lines = ["joined_on;home_club;Visits per Week;has_trainer;locker;monthlyFee;quit"]
+    lines = ["joined_on;home_club;Visits per Week;has_trainer;locker;plan;towel;monthlyFee;quit"]
     for _ in range(ROWS):
         visits = dice.randint(0, 6)
         club = dice.choice(["North", "South", "Harbour"])
         fee = "" if dice.random() < 0.1 else f"{dice.uniform(19, 89):.2f}".replace(".", ",")
         trainer, locker = dice.choice(["true", "false"]), dice.choice(["0", "1"])
+        plan, towel = dice.choice(["Basic", "Gold", ""]), dice.choice(["0", "1", "NA"])
         quit_ = int(dice.random() < 0.75 - 0.1 * visits)
         day = f"2024-{dice.randint(1, 12):02}-{dice.randint(1, 28):02}"
-        lines.append(f"{day};{club};{visits};{trainer};{locker};{fee};{quit_}")
+        lines.append(f"{day};{club};{visits};{trainer};{locker};{plan};{towel};{fee};{quit_}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -60,12 +61,16 @@ def test_the_draft_saw_what_the_columns_are(drafted: Path) -> None:
         "Visits per Week": "integer",
         "has_trainer": "boolean",
         "locker": "category",
+        "plan": "category",
+        "towel": "category",
         "monthlyFee": "number",
     }
     assert contract.id is None
     assert contract.target.positive == 1
     assert contract.ignored == ["joined_on"]
-    assert contract.features["monthlyFee"].may_be_missing
+    gapped = [name for name, column in contract.features.items() if column.may_be_missing]
+    assert gapped == ["plan", "towel", "monthlyFee"]
+    assert contract.features["towel"].values == [0, 1]
     assert (contract.rows.format.separator, contract.rows.format.decimal) == (";", ",")
 
 
@@ -87,7 +92,10 @@ def api(drafted: Path, tmp_path_factory: pytest.TempPathFactory):
         yield create_app(settings, serving=serving).test_client()
 
 
-MEMBER = {"home_club": "North", "Visits per Week": 0, "has_trainer": False, "locker": 1, "monthlyFee": 49.9}
+MEMBER = {
+    "home_club": "North", "Visits per Week": 0, "has_trainer": False, "locker": 1, "plan": "Gold", "towel": 0,
+    "monthlyFee": 49.9,
+}  # fmt: skip
 
 
 def test_a_member_is_scored(api) -> None:
@@ -97,12 +105,12 @@ def test_a_member_is_scored(api) -> None:
     assert idle["imputed"] == []
 
 
-@pytest.mark.parametrize("gap", [{"monthlyFee": None}, {}])
-def test_what_may_be_missing_is_imputed_and_named(api, gap: dict[str, None]) -> None:
-    member = {name: value for name, value in MEMBER.items() if name != "monthlyFee"} | gap
-    reply = api.post("/predict", json=member)
-    assert reply.status_code == 200
-    assert reply.get_json()["imputed"] == ["monthlyFee"]
+@pytest.mark.parametrize("column", ["plan", "towel", "monthlyFee"])
+def test_what_may_be_missing_is_imputed_and_named(api, column: str) -> None:
+    for member in ({**MEMBER, column: None}, {n: v for n, v in MEMBER.items() if n != column}):
+        reply = api.post("/predict", json=member)
+        assert reply.status_code == 200
+        assert reply.get_json()["imputed"] == [column]
 
 
 @pytest.mark.parametrize("column", ["home_club", "Visits per Week", "has_trainer", "locker"])

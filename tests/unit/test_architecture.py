@@ -9,7 +9,7 @@ import pytest
 from churn import contract as contracts
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"pandas", "sklearn", "mlflow", "numpy", "pyarrow", "pandera", "skops", "httpx", "airflow"}
+HEAVY = {"pandas", "sklearn", "mlflow", "numpy", "pyarrow", "skops", "httpx", "airflow"}
 
 BASE = {"errors", "settings", "columns", "file_format", "contract", "contract_file"}
 ROWS = BASE | {"cells", "reading", "data", "preprocessing", "tables"}
@@ -27,7 +27,8 @@ ALLOWED = {
     **dict.fromkeys(DRAFTS, ROWS | DRAFTS),
     **dict.fromkeys(("training", "evaluation", "scoring"), ROWS),
     "registry": MODELS,
-    "doctor": MODELS | {"registry"},
+    "services": {"errors", "settings"},
+    "doctor": MODELS | {"registry", "services"},
     "jobs": MODELS | {"registry", "provenance"},
     "cli": MODELS | {"registry", "jobs", "drafting", "doctor"},
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from churn import contract as contracts
 from churn.contract import Contract
@@ -225,6 +226,28 @@ def test_the_request_model_takes_a_customer_and_nothing_else(telco: Contract) ->
     for name in example:
         with pytest.raises(ValueError):
             model.model_validate({key: value for key, value in example.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        ("", "blank; expected an id"),
+        (" \t", "blank; expected an id"),
+        ("a\ud800", "expected an id of whole characters"),
+    ],
+)
+def test_ids_that_identify_nobody(identity: str, said: str, telco: Contract) -> None:
+    with pytest.raises(ValidationError) as caught:
+        telco.customer_model.model_validate({**telco.example, telco.id: identity})
+    (fault,) = caught.value.errors()
+    assert (fault["type"], fault["loc"]) == ("contract", (telco.id,))
+    assert fault["msg"].startswith(said)
+
+
+def test_the_schema_of_an_id_says_that_it_is_not_blank(telco: Contract) -> None:
+    schema = telco.customer_model.model_json_schema()["properties"][str(telco.id)]
+    assert schema["anyOf"] == [{"type": "string", "pattern": r"\S"}, {"type": "integer"}, {"type": "null"}]
+    assert schema["description"] == "The customer's id"
 
 
 def test_the_bands(telco: Contract) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as arrow
 import pytest
+from pyarrow import parquet
 
 from churn import contract as contracts
 from churn.contract import Contract, FileFormat
@@ -171,6 +173,39 @@ def test_every_missing_column_is_named(small: Contract, save: Save) -> None:
     ]
 
 
+def test_a_missing_column_hides_no_fault_of_the_others(small: Contract, save: Save) -> None:
+    path = save("who,months,plan,active\na,x,Basic,true\nb,2,gold,\na,3,Gold,no\n")
+    with pytest.raises(InvalidData) as caught:
+        read(path, small, target="required")
+    assert [(fault.row, fault.field) for fault in caught.value.faults] == [
+        *((None, "charge"), (None, "left")),
+        *((2, "months"), (3, "plan"), (4, "active"), (4, "who")),
+    ]
+    assert caught.value.total == 6
+
+
+def test_missing_columns_are_told_once_and_first_however_many_the_pieces(small: Contract, save: Save) -> None:
+    pieces = read_rows(save("who,months,plan\n" + "".join(f"{i},-1,Gold\n" for i in range(300))), FileFormat())
+    given = []
+    with pytest.raises(InvalidData) as caught:
+        given += checked((pieces[i : i + 100] for i in (0, 100, 200)), small)
+    assert given == []
+    assert [(fault.row, fault.field) for fault in caught.value.faults[:3]] == [
+        *((None, "charge"), (None, "active")),
+        (2, "months"),
+    ]
+    assert (len(caught.value.faults), caught.value.total) == (100, 302)
+
+
+def test_an_id_is_the_same_with_spaces_around_it_and_is_carried_as_it_stands(small: Contract, save: Save) -> None:
+    path = save(HEADER + "A,1,1,Gold,true,No\nB ,1,1,Gold,true,No\n A,1,1,Gold,true,No\n")
+    ((row, name, value, message),) = faults(path, small)
+    assert (row, name, value) == (4, "who", " A")
+    assert message.startswith("this id stands twice")
+    fine = save(HEADER + " A,1,1,Gold,true,No\nB ,1,1,Gold,true,No\n")
+    assert read(fine, small)["who"].tolist() == [" A", "B "]
+
+
 def test_columns_in_any_order_and_columns_that_nobody_asked_for(small: Contract, save: Save) -> None:
     path = save("x,left,active,plan,charge,months,who\n?,Yes,true,Basic,2.5,1,a\n?,No,,Gold,,2,b\n")
     pd.testing.assert_frame_equal(read(path, small), read(save(GOOD, "good.csv"), small))
@@ -300,8 +335,7 @@ def test_pieces_make_the_whole(small: Contract, save: Save) -> None:
     whole = pd.concat(pieces)
     assert whole["who"].tolist() == [str(i) for i in range(130_000)]
     assert whole.index[[0, 59_999, 60_000, -1]].tolist() == [0, 59_999, 60_001, 130_000]
-    (once,) = read_chunks(path, FileFormat(), chunk=None)
-    pd.testing.assert_frame_equal(once, whole)
+    pd.testing.assert_frame_equal(read_rows(path, FileFormat()), whole)
 
 
 def typed_rows() -> pd.DataFrame:
@@ -350,6 +384,37 @@ def test_faults_of_typed_parquet(small: Contract, tmp_path: Path) -> None:
     ]
     assert [value for _, name, value, _ in told if name == "months"] == [1.5, None, 100]
     assert [message[:6] for _, name, _, message in told if name == "plan"] == ["expect", "blank;"]
+
+
+ODD: list[tuple[str, list[Any], Any]] = [
+    ("list", [[1], [], None], None),
+    ("struct", [{"a": 1}, {"a": None}, None], None),
+    ("map", [[("a", 1)], [], None], arrow.map_(arrow.string(), arrow.int64())),
+    ("binary", [b"Gold", b"\xff", None], None),
+    ("view", ["x", "y", None], arrow.string_view()),
+    ("money", [Decimal("100.50"), Decimal("-1"), None], arrow.decimal128(9, 2)),
+    ("vast", [Decimal(10) ** 60, Decimal("-1"), None], arrow.decimal256(70, 2)),
+    ("half", [0.5, -1.0, None], arrow.float16()),
+    ("unsigned", [2**64 - 1, 2**63, None], arrow.uint64()),
+    ("time", [1, 2, None], arrow.time32("s")),
+    ("span", [1, 2, None], arrow.duration("s")),
+]
+
+
+@pytest.mark.parametrize(("cells", "kind"), [odd[1:] for odd in ODD], ids=[odd[0] for odd in ODD])
+def test_parquet_of_any_type_is_read_or_refused_cell_by_cell(
+    cells: list[Any], kind: Any, small: Contract, tmp_path: Path
+) -> None:
+    """No file brings cells that cannot be told apart: each column is of one type."""
+    path = tmp_path / "rows.parquet"
+    good = arrow.Table.from_pandas(typed_rows())
+    for name in ("months", "plan", "active", "left"):
+        odd = good.set_column(good.column_names.index(name), name, [arrow.array(cells, kind)])
+        parquet.write_table(odd, path)
+        told = [(row, field) for row, field, *_ in faults(path, small)]
+        blank = small.features[name].blank if name in small.features else "refuse"
+        wrong = [row for row, cell in enumerate(cells, 2) if cell is not None or blank == "refuse"]
+        assert told == [(row, name) for row in wrong]
 
 
 def test_parquet_without_rows_and_files_that_are_none(small: Contract, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from churn import contract as contracts
 from churn.contract import Column, Contract
 from churn.data import read_rows, validate
-from churn.drafting import draft
+from churn.drafting import WHOLE, draft
 from churn.errors import ContractError, UnreadableFile
 from churn.inference import label
 
@@ -229,13 +229,25 @@ def test_everything_that_is_wrong_is_told_at_once(drafted: Draft) -> None:
 
 def test_columns_that_say_nothing_are_ignored_with_a_note(drafted: Draft) -> None:
     notes: list[str] = []
-    frame = rows(country=["DE"], nothing=[""], year=[2024])
+    frame = rows(country=["DE"], nothing=[""], year=[2024], fee=["5", "5.0", ""], plan=["Gold", "n/a", "Gold "])
     frame.insert(0, "", range(ROWS))
     seen = drafted(frame, note=notes.append)
-    assert seen.ignored == ["Unnamed: 0", "country", "nothing", "year"]
+    assert seen.ignored == ["Unnamed: 0", "country", "nothing", "year", "fee", "plan"]
     assert list(seen.features) == ["months"]
     assert "'country' is ignored: no other value than 'DE'" in notes
     assert "'nothing' is ignored: every cell is blank" in notes
+    assert "'fee' is ignored: no other value than 5" in notes
+    assert "'plan' is ignored: no other value than 'Gold'" in notes
+
+
+@pytest.mark.parametrize("more", [0, 1, 40])
+def test_how_far_a_draft_is(more: int, drafted: Draft) -> None:
+    told: list[tuple[str, int]] = []
+    frame = rows(**{f"c{i}": ["a", "b", "c"] for i in range(more)})
+    drafted(frame, advance=lambda *done: told.append(done))
+    assert sum(hundredths for _, hundredths in told) == WHOLE
+    assert min(hundredths for _, hundredths in told) >= 0
+    assert [step for step, _ in told][3:-1] == list(frame)
 
 
 def test_values_that_differ_by_case_are_told(drafted: Draft) -> None:

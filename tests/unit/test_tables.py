@@ -58,6 +58,14 @@ def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["o.xlsx", "o", "o.csv.gz", "o.json", ".csv"])
+def test_other_endings_are_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    said = r"as CSV or Parquet; end its name in \.csv or \.parquet"
+    with pytest.raises(UnreadableFile, match=said), writer(tmp_path / name, FileFormat()):
+        pytest.fail("it was opened")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_parquet_types_are_carried_through(tmp_path: Path) -> None:
     table = arrow.table(
         {
