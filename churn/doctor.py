@@ -1,17 +1,24 @@
-"""What `churn doctor` and the start of the embedded stack look at on a machine."""
+"""What `churn doctor` looks at: the machine, the data set, the registry, the services."""
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from churn.errors import ChurnError, NoChampion
+from churn.services import Service, services
 from churn.settings import Settings, load
 
+if TYPE_CHECKING:
+    import httpx
+
 LEAST_DISK = 2 * 1024**3
+ANSWER_SECONDS = 2.0
 State = Literal["ok", "off", "broken"]
 
 
@@ -35,7 +42,8 @@ def examine() -> Iterator[Finding]:
     yield _home(settings)
     yield _contract(settings)
     yield _champion(settings)
-    yield from _services(settings)
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(_service, services(settings))
 
 
 def _python() -> Finding:
@@ -45,13 +53,20 @@ def _python() -> Finding:
 
 
 def _home(settings: Settings) -> Finding:
-    existing = next(path for path in (settings.home, *settings.home.absolute().parents) if path.exists())
-    if not os.access(existing, os.W_OK):
+    existing = next(path for path in (settings.home.absolute(), *settings.home.absolute().parents) if _exists(path))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         return Finding("home", "broken", f"{settings.home} cannot be written; set CHURN_HOME to a folder that can")
     free = shutil.disk_usage(existing).free
     if free < LEAST_DISK:
         return Finding("home", "broken", f"{settings.home}: {free / 1024**3:.1f} GiB free, 2 are needed")
     return Finding("home", "ok", f"{settings.home}, {free / 1024**3:.0f} GiB free")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder on the way that this user may not look into
+        return False
 
 
 def _contract(settings: Settings) -> Finding:
@@ -85,30 +100,47 @@ def _champion(settings: Settings) -> Finding:
     )
 
 
-def _services(settings: Settings) -> Iterator[Finding]:
-    for variable, name, port in ports(settings):
-        answers = not is_free(port, settings.bind)
-        detail = f"something listens on port {port}" if answers else f"nothing listens on port {port} ({variable})"
-        yield Finding(name, "ok" if answers else "off", detail)
+def _service(service: Service) -> Finding:
+    """Off where nothing listens; broken where something else listens, or the service is ill."""
+    import httpx
+
+    path = "/health/ready" if service.name == "API" else service.health
+    try:
+        # a proxy knows nothing of this machine's ports
+        reply = httpx.get(f"{service.url}{path}", timeout=ANSWER_SECONDS, trust_env=False)
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        return Finding(service.name, "off", f"nothing listens on port {service.port} ({service.variable})")
+    except httpx.HTTPError as error:
+        return _stranger(service, str(error) or type(error).__name__)
+    return _judge(service, reply)
 
 
-def ports(settings: Settings) -> list[tuple[str, str, int]]:
-    """The variable, the service and the port of each service that listens."""
-    return [
-        ("CHURN_AIRFLOW_PORT", "Airflow", settings.airflow_port),
-        ("CHURN_MLFLOW_PORT", "MLflow", settings.mlflow_port),
-        ("CHURN_API_PORT", "API", settings.api_port),
-        ("CHURN_UI_PORT", "web app", settings.ui_port),
-    ]
+def _judge(service: Service, reply: "httpx.Response") -> Finding:
+    told = _json(reply)
+    match service.name:
+        case "API" if reply.is_success and told.get("status") == "ok":
+            detail = told.get("detail")
+            return Finding("API", "ok", f"{service.url} serves{f': {detail}' if detail else ''}")
+        case "API" if reply.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "detail" in told:
+            return Finding("API", "off", f"{service.url} answers, and serves no model yet: {told['detail']}")
+        case "Airflow" if "metadatabase" in told:
+            ill = [f"{part}: {state.get('status')}" for part, state in told.items() if state.get("status") != "healthy"]
+            return Finding(
+                "Airflow", "broken" if ill else "ok", f"{service.url} answers{''.join(f'; {i}' for i in ill)}"
+            )
+        case "MLflow" | "web app" if reply.is_success and reply.text.strip().lower() == "ok":
+            return Finding(service.name, "ok", f"{service.url} answers")
+    return _stranger(service, f"status {reply.status_code} from {reply.url.path}")
 
 
-def is_free(port: int, bind: str) -> bool:
-    """Whether a service could listen on the port."""
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((bind, port))
-        except OSError:
-            return False
-    return True
+def _json(reply: "httpx.Response") -> dict[str, Any]:
+    try:
+        told = reply.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _stranger(service: Service, why: str) -> Finding:
+    detail = f"what listens on port {service.port} ({service.variable}) does not answer as {service.name} does: {why}"
+    return Finding(service.name, "broken", detail)

@@ -8,6 +8,15 @@ fail() { echo "setup: $1" >&2; exit 1; }
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' >/dev/null 2>&1; }
 
+# the build back ends say it each in their own words
+lacks_compiler() {
+  grep -qE "command '[^']*(cc|\\+\\+|clang)[^']*' failed: No such file" "$log" && return
+  grep -qiE 'gcc|g\+\+|clang|compiler' "$log" || return 1
+  for name in cc gcc clang; do
+    if command -v "$name" >/dev/null 2>&1; then return 1; fi
+  done
+}
+
 mark=.venv/.finished
 wanted=$(cat requirements/dev.txt requirements/setup.txt pyproject.toml | cksum)
 if [ -f "$mark" ] && [ "$(cat "$mark")" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
@@ -30,19 +39,19 @@ if ! "$python" -c 'import ensurepip' >/dev/null 2>&1; then
 fi
 
 echo "setup: making .venv with $("$python" --version); a minute or two of downloads"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 rm -rf .venv
+mkdir .venv
+log=.venv/setup.log
 if ! {
   "$python" -m venv .venv \
     && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/setup.txt \
     && .venv/bin/uv pip install --python .venv/bin/python --require-hashes -r requirements/dev.txt \
     && .venv/bin/uv pip install --python .venv/bin/python --no-deps --editable .
 } >"$log" 2>&1; then
-  tail -n 20 "$log" >&2
-  if grep -qiE 'gcc|g\+\+|compiler|command .?c(c|\+\+)' "$log" && ! command -v cc >/dev/null 2>&1; then
-    fail "a package had to be compiled, and there is no C compiler; install one (Debian: apt-get install build-essential), then: make setup"
+  if lacks_compiler; then
+    fail "a package has to be compiled, and there is no C compiler ($PWD/$log); install one (Debian: apt-get install build-essential), then: make setup"
   fi
-  fail "the packages could not be installed; the reason stands above. Mend it, then: make setup"
+  tail -n 20 "$log" >&2
+  fail "the packages could not be installed; the reason stands above, and in $PWD/$log. Mend it, then: make setup"
 fi
 printf '%s' "$wanted" >"$mark"

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -132,18 +132,43 @@ def test_a_second_make_up_says_that_it_runs_already(stack: Stack) -> None:
     assert "running already" in again.stderr
 
 
+def children(home: Path, of: int | None = None) -> list[int]:
+    """The gunicorn processes that supervisord, or another process, has started."""
+    parent = str(of or (home / "supervisord.pid").read_text().strip())
+    found = subprocess.run(["pgrep", "-P", parent, "-f", "gunicorn"], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def running() -> set[int]:
+    """All processes, but those that have ended and that nobody has asked after yet."""
+    told = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    return {int(line.split()[0]) for line in told.splitlines() if not line.split()[1].startswith("Z")}
+
+
+def ready(stack: Stack) -> bool:
+    try:
+        return httpx.get(f"{stack.url('API')}/health/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.2)
+
+
 def test_a_service_that_dies_comes_back(stack: Stack) -> None:
-    supervisor = (stack.home / "supervisord.pid").read_text().strip()
-    found = subprocess.run(["pgrep", "-P", supervisor, "-f", "gunicorn"], capture_output=True, text=True, check=True)
-    os.kill(int(found.stdout), signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{stack.url('API')}/health/ready").status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    raise AssertionError("the API did not come back")
+    (master,) = children(stack.home)
+    workers = children(stack.home, of=master)
+    assert workers
+    os.kill(master, signal.SIGKILL)
+    # the orphaned workers answer for a while yet: only when they are gone does an answer mean anything
+    until(lambda: not {master, *workers} & running(), "the old processes end")
+    until(lambda: children(stack.home) not in ([], [master]), "supervisord starts another")
+    until(lambda: ready(stack), "the API answers")
+    assert master not in children(stack.home)
 
 
 def test_ctrl_c_ends_all_and_a_second_start_trains_nothing(stack: Stack) -> None:
@@ -167,6 +192,24 @@ def test_make_down_ends_it_from_elsewhere(stack: Stack) -> None:
     assert stack.process.wait(30) == 0
     left = subprocess.run(["pgrep", "-f", str(stack.home)], capture_output=True, text=True).stdout
     assert left == ""
+
+
+def test_make_down_ends_what_a_killed_supervisor_left(stack: Stack) -> None:
+    stack.start(SECOND_START_SECONDS * 2)
+    assert stack.process is not None
+    supervisor = int((stack.home / "supervisord.pid").read_text())
+    (python,) = subprocess.run(
+        ["pgrep", "-P", str(stack.process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for pid in (int(python), supervisor):  # the first would tidy up after the second
+        os.kill(pid, signal.SIGKILL)
+    again = subprocess.run(["make", "up"], cwd=ROOT, env=stack.env, capture_output=True, text=True)
+    assert "earlier start still run" in again.stderr
+    down = subprocess.run(["make", "down"], cwd=ROOT, env=stack.env, capture_output=True, text=True, check=True)
+    assert "without their supervisor" in down.stdout
+    for service in ("API", "UI", "MLFLOW", "AIRFLOW"):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(stack.env[f"CHURN_{service}_PORT"]))), service
 
 
 def test_a_taken_port_is_told_in_one_line(stack: Stack) -> None:
