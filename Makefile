@@ -22,7 +22,7 @@ lint: setup ## ruff and mypy
 check: lint test ## all that CI holds a change against, but the stack
 
 stack-test: setup ## both ways of running, for real: needs a Docker engine and Debian's chromium
-	@$(PY) -m pytest tests/stack
+	@$(PY) -m pytest -s tests/stack
 
 locks: setup ## compile requirements/*.txt anew
 	@UV=.venv/bin/uv sh requirements/compile.sh

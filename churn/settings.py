@@ -41,10 +41,10 @@ class Settings(BaseSettings):
     airflow_passwords: Path | None = None
     """The JSON file of Airflow's users and passwords; made on the first start."""
 
-    api_port: int = 5055
-    ui_port: int = 8501
-    mlflow_port: int = 5001
-    airflow_port: int = 8090
+    api_port: int = Field(default=5055, ge=1, le=65535)
+    ui_port: int = Field(default=8501, ge=1, le=65535)
+    mlflow_port: int = Field(default=5001, ge=1, le=65535)
+    airflow_port: int = Field(default=8090, ge=1, le=65535)
     api_workers: int = Field(default=2, ge=1)
 
     training_schedule: str = Field(default="0 3 * * 1", pattern=_CRON)

@@ -23,5 +23,6 @@ def predict_on_the_page(browser: Browser, url: str, expected: dict[str, Any], pi
         expect(page.get_by_test_id("stException")).to_have_count(0)
     finally:
         PICTURES.mkdir(exist_ok=True)
+        page.wait_for_timeout(1_500)  # the gauge's hand moves to its place
         page.screenshot(path=PICTURES / f"{picture}.png", full_page=True)
         page.close()
