@@ -115,8 +115,9 @@ def migrate(settings: Settings, env: dict[str, str]) -> None:
 def wait_for_services(settings: Settings, supervisor: Supervisor) -> None:
     airflow, *others = services(settings)
     wait_for(others, settings, supervisor)
-    supervisor.start("airflow")
+    supervisor.start("airflow-pages")
     wait_for([airflow], settings, supervisor)
+    supervisor.start("airflow")  # its parts that nobody waits for, once those that people ask answer
 
 
 def wait_for(asked: list[Service], settings: Settings, supervisor: Supervisor) -> None:
