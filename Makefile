@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 TESTS ?= tests/unit tests/integration
 
-.PHONY: setup up down test check lint locks stack-test
+.PHONY: setup up down test check lint locks stack-test bench
 
 setup: ## make .venv from the lock
 	@sh embedded/setup.sh
@@ -23,6 +23,9 @@ check: lint test ## all that CI holds a change against, but the stack
 
 stack-test: setup ## both ways of running, for real: needs a Docker engine and Debian's chromium
 	@$(PY) -m pytest -s tests/stack
+
+bench: setup ## serving and batch beside their rivals, into bench/RESULTS.md; wants a quiet machine
+	@$(PY) -m bench
 
 locks: setup ## compile requirements/*.txt anew
 	@UV=.venv/bin/uv sh requirements/compile.sh

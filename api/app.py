@@ -6,13 +6,12 @@
 from flask_openapi import Info, OpenAPI
 from werkzeug.wrappers import Response
 
-from api import health, models, pipelines, predict, problems, schema
+from api import health, metrics, models, pipelines, predict, problems, promotions, schema
 from api.document import Document
 from api.replies import Problem
 from api.serving import Serving
 from churn import __version__
 from churn.pipelines import Pipelines
-from churn.registry import Registry
 from churn.settings import Settings, load
 
 MAX_BODY = 4 * 1024 * 1024
@@ -36,7 +35,7 @@ def create_app(
     """
     settings = settings or load()
     if serving is None:
-        serving = Serving(settings, Registry(settings, patient=False))
+        serving = Serving(settings)
         serving.follow(settings.reload_seconds)
     app = Document(
         "api",
@@ -48,9 +47,11 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]  # columns keep the contract's order
     app.extensions["churn.serving"] = serving
+    app.extensions["churn.bind"] = settings.bind
     app.extensions["churn.pipelines"] = pipelines_of or Pipelines(settings)
+    metrics.register(app)
     problems.register(app)
-    for part in (predict, schema, models, pipelines, health):
+    for part in (predict, schema, models, promotions, pipelines, health, metrics):
         app.register_api(part.blueprint)
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: _to("/docs/swagger"), strict_slashes=False)

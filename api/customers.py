@@ -6,10 +6,10 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import request
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import TypeAdapter, ValidationError
 
 from api.problems import BadBody
+from churn.columns import CustomerId
 from churn.contract import Contract
 from churn.errors import SHOWN_FAULTS, Fault, InvalidData
 
@@ -17,6 +17,7 @@ MOST_CUSTOMERS = 1_000
 MANY = "customers"
 
 Customer = dict[str, Any]
+"""The typed values of the features, and the id where the contract has one."""
 
 
 def read_json() -> Any:
@@ -28,8 +29,9 @@ def read_json() -> Any:
     """
     if not request.is_json:
         raise BadBody(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
+    body = request.get_data(cache=False)
     try:
-        return json.loads(request.get_data(), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
+        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise BadBody(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from error
 
@@ -52,6 +54,10 @@ def _object(pairs: list[tuple[str, Any]]) -> Customer:
     return found
 
 
+# json.loads would make one for each body
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
+
+
 def read_customers(contract: Contract) -> tuple[list[Customer], bool]:
     """The customers of the body, and whether it was a list of them.
 
@@ -67,11 +73,11 @@ def read_customers(contract: Contract) -> tuple[list[Customer], bool]:
     faults: list[Fault] = []
     total = 0
     for row, given in enumerate(rows):
-        try:
-            customers.append(_read(given, row, contract))
-        except InvalidData as error:
-            total += error.total
-            faults += error.faults[: SHOWN_FAULTS - len(faults)]
+        customer, wrong = _read(given, row, contract)
+        customers.append(customer)
+        if wrong:
+            total += len(wrong)
+            faults += wrong[: SHOWN_FAULTS - len(faults)]
     if total:
         raise InvalidData(faults, total)
     return customers, many
@@ -90,33 +96,28 @@ def _listed(body: Customer) -> list[Any]:
     return rows
 
 
-def _read(given: Any, row: int, contract: Contract) -> Customer:
+def _read(given: Any, row: int, contract: Contract) -> tuple[Customer, list[Fault]]:
+    """A customer and its faults, in the contract's order; with a fault the values are not whole."""
     if not isinstance(given, dict):
-        raise InvalidData([Fault(row, "", given, "expected an object in the contract's columns")])
+        return {}, [Fault(row, "", given, "expected an object in the contract's columns")]
+    values, found = contract.read(given)
+    faults = [Fault(row, name, given.get(name), message) for name, message in found]
+    if contract.id:
+        customer_id = given.get(contract.id)
+        message = _id_fault(customer_id)
+        if message:
+            faults.insert(0, Fault(row, contract.id, customer_id, message))
+        values[contract.id] = customer_id
+    return values, faults
+
+
+_ID: TypeAdapter[str | int | None] = TypeAdapter(CustomerId)
+
+
+def _id_fault(given: object) -> str:
     try:
-        return contract.customer_model.model_validate(given).model_dump(by_alias=True)
+        _ID.validate_python(given)
     except ValidationError as error:
-        raise InvalidData(_faults(error, row, contract)) from error
-
-
-def _faults(error: ValidationError, row: int, contract: Contract) -> list[Fault]:
-    told: dict[str, Fault] = {}
-    for fault in error.errors(include_url=False, include_context=False):
-        field = str(fault["loc"][0]) if fault["loc"] else ""
-        value = None if fault["type"] == "missing" else fault["input"]
-        told.setdefault(field, Fault(row, field, value, _message(fault, field, contract)))
-    return list(told.values())
-
-
-def _message(fault: ErrorDetails, field: str, contract: Contract) -> str:
-    match fault["type"]:
-        case "missing":
-            return f"missing; {contract.features[field].expectation}"
-        case "contract":
-            return fault["msg"]
-        case "extra_forbidden" if field == contract.target.column:
-            return "this is what is predicted; leave it out"
-        case "extra_forbidden":
-            return "the contract has no such column"
-        case _:  # the id is the only field that pydantic itself reads
-            return "expected a text or a whole number"
+        fault = error.errors(include_url=False, include_context=False)[0]
+        return fault["msg"] if fault["type"] == "contract" else "expected a text or a whole number"
+    return ""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask_openapi import OpenAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.customers import MOST_CUSTOMERS
@@ -26,17 +27,22 @@ PREDICTED = {
 }
 
 
-def _said(description: str) -> dict[str, Any]:
+def said(description: str) -> dict[str, Any]:
     return {"description": description, "content": {_PROBLEM: {"schema": {"$ref": _SCHEMAS + "Problem"}}}}
 
 
 PROBLEMS: dict[str | int, Any] = {
-    400: _said("Not JSON"),
-    413: _said("Too large"),
-    415: _said("Not application/json"),
-    422: _said("Not a customer: `errors` says row, field, value and what was expected"),
-    503: _said("No model in service, or another service does not answer"),
+    400: said("Not JSON"),
+    413: said("Too large"),
+    415: said("Not application/json"),
+    422: said("Not a customer: `errors` says row, field, value and what was expected"),
+    503: said("No model in service, or another service does not answer"),
 }
+
+
+def body_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """A request's body, which the route itself reads and judges."""
+    return {"required": True, "content": {_JSON: {"schema": kind.model_json_schema()}}}
 
 
 def customer_schema(contract: Contract) -> dict[str, Any]:

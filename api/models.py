@@ -1,5 +1,6 @@
 """``GET /models``: what is in service."""
 
+from dataclasses import asdict
 from typing import Any
 
 from flask_openapi import APIBlueprint, Tag
@@ -12,18 +13,21 @@ blueprint = APIBlueprint("models", __name__, abp_tags=[Tag(name="models")])
 
 @blueprint.get("/models", operation_id="models", summary="The versions in service", responses={200: ModelsReply})
 def models() -> dict[str, Any]:
-    """Name, version, since when, metrics and data hash. Empty before the first training has ended."""
+    """Name, version, since when, metrics and data hash; and which version was refused, and why.
+    Empty before the first training has ended."""
+    return state()
+
+
+def state() -> dict[str, Any]:
+    """What this worker serves."""
     now = serving()
-    version = now.version
-    if version is None:
-        return {"models": [], "warning": now.reason}
+    refused = [asdict(now.refused)] if now.refused else []
+    if now.live is None:
+        return {"models": [], "refused": refused, "warning": now.reason}
+    served, scorer = now.live
     live = {
-        "name": version.name,
-        "version": version.version,
-        "since": version.since.isoformat(),
-        "run_id": version.run_id,
-        "metrics": version.metrics,
-        "data_hash": version.provenance.get("data_hash", ""),
-        "provenance": version.provenance,
+        **asdict(served),
+        "data_hash": served.provenance.get("data_hash", ""),
+        "compiled": scorer.is_compiled,
     }
-    return {"models": [live], "warning": now.reason}
+    return {"models": [live], "refused": refused, "warning": now.reason}

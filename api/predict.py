@@ -1,14 +1,15 @@
 """``POST /predict``: one customer, or up to a thousand."""
 
-from dataclasses import asdict
+import json
 from typing import Any
 
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
+from api import metrics
 from api.customers import read_customers
 from api.document import CUSTOMERS_BODY, PREDICTED, PROBLEMS
 from api.serving import serving
-from churn.scoring import Scorer
 
 blueprint = APIBlueprint("predict", __name__, abp_tags=[Tag(name="predict")])
 
@@ -20,19 +21,22 @@ blueprint = APIBlueprint("predict", __name__, abp_tags=[Tag(name="predict")])
     request_body=CUSTOMERS_BODY,
     responses={200: PREDICTED, **PROBLEMS},
 )
-def predict() -> dict[str, Any]:
+def predict() -> Response:
     """Score one customer, given in the contract's columns (`GET /schema`), or up to 1,000 of them
     under `customers`."""
     scorer = serving().scorer()
     customers, many = read_customers(scorer.contract)
-    predictions = _predictions(scorer, customers)
-    model = asdict(scorer.model)
-    return {"predictions": predictions, "model": model} if many else {**predictions[0], "model": model}
-
-
-def _predictions(scorer: Scorer, customers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    predictions = scorer.predict(customers)
+    metrics.predicted(predictions)
     name = scorer.contract.id
-    return [
+    told: list[dict[str, Any]] = [
         {"customer_id": customer[name] if name else None, **prediction.as_dict()}
-        for customer, prediction in zip(customers, scorer.predict(customers), strict=True)
+        for customer, prediction in zip(customers, predictions, strict=True)
     ]
+    model = {"name": scorer.model.name, "version": scorer.model.version}
+    reply = {"predictions": told, "model": model} if many else {**told[0], "model": model}
+    # Flask's jsonify would build an encoder for each reply, and look its settings up
+    return Response(_ENCODER.encode(reply), mimetype="application/json")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)

@@ -6,7 +6,17 @@ from http import HTTPStatus
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from churn.errors import ChurnError, ContractError, InvalidData, NoChampion, Unavailable
+from churn.errors import (
+    ChurnError,
+    ContractError,
+    InvalidData,
+    NoChampion,
+    NotReady,
+    Refused,
+    RefusedModel,
+    Unavailable,
+    UnknownVersion,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +43,11 @@ def _told(error: ChurnError) -> Response:
         return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [fault.as_dict() for fault in error.faults])
     if isinstance(error, BadBody):
         return _problem(error.status, str(error))
-    if isinstance(error, NoChampion | Unavailable | ContractError):
+    if isinstance(error, UnknownVersion):
+        return _problem(HTTPStatus.NOT_FOUND, str(error))
+    if isinstance(error, Refused | RefusedModel):
+        return _problem(HTTPStatus.CONFLICT, str(error))
+    if isinstance(error, NoChampion | Unavailable | ContractError | NotReady):
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     return _unforeseen(error)
 

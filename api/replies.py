@@ -33,14 +33,33 @@ class PredictionsReply(BaseModel):
 class ServedModel(Model):
     since: str = Field(description="When it was put into service, ISO 8601")
     run_id: str
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     data_hash: str = Field(description="SHA-256 of the training rows' file")
     provenance: dict[str, str]
+    compiled: bool = Field(description="Whether the compiled scorer serves; else the pipeline, slower and right")
+
+
+class RefusedModel(Model):
+    reason: str
 
 
 class ModelsReply(BaseModel):
     models: list[ServedModel]
+    refused: list[RefusedModel] = Field(description="Named by the alias, and not served")
     warning: str = Field(description="Why a newer version is not in service; else empty")
+
+
+class TermReply(BaseModel):
+    version: str
+    since: str
+    until: str | None = Field(description="Null while it lasts")
+    by: str = Field(description="Who or what put it into service")
+    how: str = Field(description="promote, rollback, or outside: the alias was moved by other means")
+    reason: str
+
+
+class HistoryReply(BaseModel):
+    history: list[TermReply]
 
 
 class RunReply(BaseModel):

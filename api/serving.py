@@ -1,37 +1,60 @@
-"""The champion in memory of one worker, and the thread that follows the registry's alias."""
+"""The version in service in the memory of one worker, and the thread that keeps it current.
+
+One worker of a machine, the leader, asks the registry which version the alias names, fetches and
+checks it, and writes down what is in service; the others read that. So MLflow's client, which
+takes seconds to import and more memory than all else here, is loaded once, and a start needs no
+registry at all.
+"""
 
 import logging
+import math
 import threading
 import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from flask import current_app
 
+from api import metrics
+from api.shelf import Refusal, Served, Shelf, State
 from churn.contract import Contract
 from churn.contract import load as load_contract
-from churn.errors import ChurnError, NoChampion, RefusedModel
-from churn.registry import Registry, Version
+from churn.errors import ChurnError, NoChampion, RefusedModel, Unavailable
 from churn.scoring import Scorer
 from churn.settings import Settings
 
+if TYPE_CHECKING:
+    from churn.registry import Registry, Version
+
 log = logging.getLogger(__name__)
 
-
 LOOK_AGAIN_SECONDS = 1.0
-"""How soon a worker without a champion looks again when it is asked for one."""
+"""How often a worker looks at what the leader has written, and how soon one without a version looks
+again when it is asked for one."""
+WAIT_SECONDS = 10.0
+"""How long a request waits for the first version, while another thread fetches it."""
 
 
 class Serving:
     """Holds the version in service. A reader takes the pair of version and scorer once and keeps
-    it to its end, so that no reply is half of one version and half of another."""
+    it to its end, so that no reply is half of one version and half of another.
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    Args:
+        registry: left out, it is connected to when this worker first has to ask it.
+    """
+
+    def __init__(self, settings: Settings, registry: "Registry | None" = None) -> None:
+        self._settings = settings
         self._registry = registry
-        self._contract_path = settings.contract
-        self._live: tuple[Version, Scorer] | None = None
-        self._refused: tuple[Version, RefusedModel] | None = None
-        self._reason = "the service is starting"
-        self._refreshing = threading.Lock()
-        self._looked = -LOOK_AGAIN_SECONDS
+        self._shelf = Shelf(settings.home)
+        self._live: tuple[Served, Scorer] | None = None
+        self._state = State()
+        self._stamp = (0, 0)
+        self._hopeless: tuple[object, str] | None = None
+        self._refreshing = threading.RLock()
+        self._failing: type[ChurnError] | None = None
+        self._looked = self._asked = -math.inf
 
     @property
     def contract(self) -> Contract:
@@ -40,16 +63,34 @@ class Serving:
         Raises:
             ContractError: the latter is asked for, and is wrong.
         """
-        return self._live[1].contract if self._live else load_contract(self._contract_path)
+        return self._live[1].contract if self._live else load_contract(self._settings.contract)
 
     @property
-    def version(self) -> Version | None:
-        return self._live[0] if self._live else None
+    def live(self) -> tuple[Served, Scorer] | None:
+        return self._live
+
+    @property
+    def refused(self) -> Refusal | None:
+        """The version that the alias names, where it is not served."""
+        return self._state.refused
 
     @property
     def reason(self) -> str:
-        """Why no champion serves, or why the newest is not the one that does; else empty."""
-        return self._reason
+        """Why no version serves, or why the newest is not the one that does; else empty."""
+        return self._state.warning
+
+    @property
+    def registry(self) -> "Registry":
+        """The registry, connected to on first use.
+
+        Raises:
+            Unavailable: it cannot be opened.
+        """
+        if self._registry is None:
+            from churn.registry import Registry
+
+            self._registry = Registry(self._settings, patient=False)
+        return self._registry
 
     def scorer(self) -> Scorer:
         """The scorer in service. Without one this looks again: another worker may serve already.
@@ -58,53 +99,167 @@ class Serving:
             NoChampion: there is none; the message says why.
         """
         if self._live is None and time.monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
-            self.refresh()
+            self.look(patience=WAIT_SECONDS)
         if self._live is None:
-            raise NoChampion(self._reason)
+            raise NoChampion(self.reason)
         return self._live[1]
 
+    def look(self, every: float = LOOK_AGAIN_SECONDS, patience: float = -1) -> None:
+        """Take over what the leader has written down; the leader itself asks the registry.
+
+        Args:
+            every: seconds that must have passed since the registry was asked last.
+            patience: seconds to wait for another thread that is looking already; -1 is for ever.
+        """
+        if not self._refreshing.acquire(timeout=patience):
+            return
+        try:
+            self.catch_up()
+            if self._shelf.lead() and time.monotonic() - self._asked >= every:
+                self.refresh()
+        except ChurnError as error:
+            self._tell(error)
+        finally:
+            self._looked = time.monotonic()
+            self._refreshing.release()
+
+    def catch_up(self) -> None:
+        """Take over the version that is in service on this machine, from its copy."""
+        with self._refreshing:
+            stamp = self._shelf.stamp()
+            if stamp != self._stamp:
+                self._state, self._stamp, fresh = self._shelf.read(), stamp, True
+            else:
+                fresh = False
+            live = self._state.live
+            if live is None or (self._live and self._live[0].key == live.key):
+                return
+            try:
+                self._serve(live, self._shelf.load(live))
+            except (OSError, RefusedModel) as error:  # the leader fetches it anew
+                if fresh:
+                    log.warning("the copy of the version in service cannot be read: %s", error)
+
     def refresh(self) -> None:
-        """Take the registry's champion over, if it is another than the one in memory."""
+        """Ask the registry, and take its champion over, if it is another than the one in memory."""
         with self._refreshing:
             try:
-                champion = self._registry.champion()
-                if self._live and self._live[0].version == champion.version:
-                    scorer = self._live[1]
-                else:
-                    scorer = self._load(champion)
-                self._live, self._reason = (champion, scorer), ""
+                with self._shelf.locked():
+                    self.catch_up()
+                    self._take(self._champion())
             except ChurnError as error:
-                if str(error) != self._reason:
-                    log.warning("%s", error)
-                self._reason = str(error)
+                self._tell(error)
+            else:
+                self._failing = None
             finally:
-                self._looked = time.monotonic()
+                self._looked = self._asked = time.monotonic()
 
-    def _load(self, champion: Version) -> Scorer:
-        """Download a version, once: what was refused stays refused until the alias moves."""
-        if self._refused and self._refused[0] == champion:
-            raise self._refused[1]
+    def _champion(self) -> "Version":
         try:
-            scorer = self._registry.load(champion)
-        except RefusedModel as error:
-            self._refused = (champion, error)
+            found = self.registry.champion()
+        except ChurnError as error:
+            metrics.registry_reachable(not isinstance(error, Unavailable))
             raise
-        self._refused = None
-        log.info("%s version %s is in service", champion.name, champion.version)
+        metrics.registry_reachable(True)
+        return found
+
+    def _take(self, champion: "Version") -> None:
+        served = _served(champion)
+        if self._live and self._live[0].key == served.key:
+            if not self._shelf.place(served).exists():
+                self._shelf.fetch(self.registry, champion)
+            self._live = (served, self._live[1])
+            self._write(replace(self._state, live=served, refused=None, warning=""))
+            return
+        try:
+            scorer = self._checked(champion, served)
+        except RefusedModel as error:
+            refusal = Refusal(champion.name, champion.version, str(error))
+            if self._state.refused is None or self._state.refused.version != refusal.version:
+                metrics.refused()
+                log.warning("%s", error)
+            self._write(replace(self._state, refused=refusal, warning=str(error)))
+            return
+        old = self._live[0] if self._live else None
+        state = State(live=served, previous=old, refused=None, warning="")
+        # written down first: a worker that says it is ready must find the others able to follow
+        self._write(state)
+        self._serve(served, scorer)
+        self._shelf.prune(state)
+
+    def _checked(self, champion: "Version", served: Served) -> Scorer:
+        """Fetch and load a version, once: what was refused stays refused until the alias moves."""
+        known = (served, champion.tags)
+        if self._hopeless and self._hopeless[0] == known:
+            raise RefusedModel(self._hopeless[1])
+        self._shelf.fetch(self.registry, champion)
+        try:
+            scorer = self._shelf.load(served)
+            self._check_contract(champion, scorer)
+        except RefusedModel as error:
+            self._hopeless = (known, str(error))
+            raise
+        self._hopeless = None
         return scorer
 
+    def _check_contract(self, champion: "Version", scorer: Scorer) -> None:
+        """Refuse a change of the rows that callers send, unless a person has agreed to it."""
+        if self._live is None or self._live[1].contract.row_hash == scorer.contract.row_hash:
+            return
+        if champion.contract_accepted:
+            return
+        terms = self.registry.history()
+        if terms and terms[0].how == "rollback":  # what served before is known to its callers
+            return
+        raise RefusedModel(
+            f"{champion.name} version {champion.version} asks for other rows than version {self._live[0].version}, "
+            "which goes on serving; promote it with --accept-contract once its callers can send them"
+        )
+
+    def _serve(self, served: Served, scorer: Scorer) -> None:
+        old = self._live[0] if self._live else None
+        self._live = (served, scorer)
+        metrics.serves(served, old)
+        log.info("%s version %s is in service", served.name, served.version)
+
+    def _write(self, state: State) -> None:
+        if state != self._shelf.read():
+            self._shelf.write(state)
+        self._state, self._stamp = state, self._shelf.stamp()
+
+    def _tell(self, error: ChurnError) -> None:
+        """Write a failure down; what cannot be written is at least told by this worker."""
+        if type(error) is not self._failing:  # once, and not at each look
+            log.warning("%s", error)
+        self._failing = type(error)
+        self._state = replace(self._state, warning=str(error))
+        with suppress(ChurnError), self._shelf.locked():
+            self._write(self._state)
+
     def follow(self, seconds: float) -> None:
-        """Refresh now and then every so many seconds, in a thread of its own."""
+        """Serve the last good version at once; then keep current, in a thread of its own.
+
+        Args:
+            seconds: between two looks into the registry.
+        """
+        self.catch_up()
         threading.Thread(target=self._follow, args=(seconds,), name="champion", daemon=True).start()
 
     def _follow(self, seconds: float) -> None:
         while True:
             try:
-                self.refresh()
-            except Exception:  # the thread must outlive whatever a refresh meets
+                self.look(every=seconds)
+            except Exception:  # the thread must outlive whatever a look meets
                 log.exception("the champion could not be refreshed")
-                self._reason = "the champion could not be loaded; the log says why"
-            time.sleep(seconds)
+                warning = "the champion could not be loaded; the log says why"
+                self._state = replace(self._state, warning=warning)
+            time.sleep(min(seconds, LOOK_AGAIN_SECONDS))
+
+
+def _served(version: "Version") -> Served:
+    metrics_ = {name: value if math.isfinite(value) else None for name, value in version.metrics.items()}
+    since = version.since.isoformat()
+    return Served(version.name, version.version, version.run_id, since, metrics_, version.provenance)
 
 
 def serving() -> Serving:

@@ -17,6 +17,8 @@ from churn.errors import ChurnError, InvalidData
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
+    from churn.registry import Registry
+
 
 class Commands(click.Group):
     """Turns the platform's own errors into one message and exit code 1, without a traceback."""
@@ -43,6 +45,7 @@ A walk through all of it:
   churn validate data/telco/customers.csv       does every cell fit the contract?
   churn train                                   compare the candidates, put the better into service
   churn score data/telco/customers.csv -o scored.csv
+  churn history                                 which version was in service when, and why
   churn doctor                                  is this machine ready, does everything answer?
 
 \b
@@ -114,26 +117,28 @@ def validate(file: Path) -> None:
     click.echo(f"{file}: all {done:,} rows fit the contract {settings.contract}")
 
 
-@main.command(short_help="Compare the candidates, put the better one into service.")
+@main.command(short_help="Compare the candidates; the better one goes into service past the gate.")
 @click.option("--rows", type=click.Path(path_type=Path), help="Train on this file, not the contract's.")
-def train(rows: Path | None) -> None:
-    """Compare the candidates by cross-validation and put the better one into service.
+@click.option("--accept-contract", is_flag=True, help="Also if it asks for other rows than the one in service.")
+def train(rows: Path | None, accept_contract: bool) -> None:
+    """Compare the candidates by repeated cross-validation, and register the better one.
 
-    Runs, models and metrics go to the MLflow server in MLFLOW_TRACKING_URI, or, when that is
+    It goes into service if it is no worse than the one there, on customers that neither was trained
+    on. Runs, models and metrics go to the MLflow server in MLFLOW_TRACKING_URI, or, when that is
     unset, to the SQLite registry in CHURN_HOME.
     """
     from churn import jobs
+    from churn.evaluation import HEADLINES
     from churn.settings import load
 
     settings = load()
     _hush_mlflow()
     with _progress("Training", jobs.steps(settings)) as advance:
-        version = jobs.train(settings, rows, advance)
+        version = jobs.train(settings, rows, advance, accept_contract=accept_contract)
     click.echo(f"{version.name} version {version.version} is in service: {version.provenance['candidate']}")
-    figures = {name: value for name, value in version.metrics.items() if not name.endswith("_std")}
-    for name, value in figures.items():
-        spread = version.metrics[f"{name}_std"]
-        click.echo(f"  {name:<9} {value:.4f} ± {spread:.4f} (standard deviation over {settings.folds} folds)")
+    for name in HEADLINES:
+        low, high = (version.metrics.get(f"{name}_{end}", float("nan")) for end in ("low", "high"))
+        click.echo(f"  {name:<15} {version.metrics[name]:.4f} (95 % interval {low:.4f} to {high:.4f})")
 
 
 @main.command()
@@ -152,6 +157,81 @@ def score(file: Path, output: Path) -> None:
     _hush_mlflow()
     done = _follow("Scoring", jobs.count_rows(file), jobs.score_file(settings, file, output))
     click.echo(f"{output}: {done:,} rows scored")
+
+
+@main.command(short_help="Put a version into service.")
+@click.argument("version")
+@click.option("--reason", default="", metavar="TEXT", help="Goes into the history.")
+@click.option("--despite-gate", default="", metavar="REASON", help="Overrule the gate; REASON goes into the history.")
+@click.option("--accept-contract", is_flag=True, help="Also if it asks for other rows than the one in service.")
+def promote(version: str, reason: str, despite_gate: str, accept_contract: bool) -> None:
+    """Put VERSION, the number of a registered version, into service.
+
+    Refused are a version that the gate has refused or not judged against the one in service, one
+    that asks for other rows, and one that does not load. What has been in service before needs
+    no new verdict.
+
+    \b
+    churn promote 3
+    churn promote 4 --despite-gate "the new tariff is in none of the older rows"
+    """
+    from churn import promotion
+
+    registry = _registry()
+    before = {term.version for term in registry.history() if term.until is None}
+    done = promotion.promote(
+        registry,
+        version,
+        by=promotion.person(),
+        reason=reason,
+        despite_gate=despite_gate,
+        accept_contract=accept_contract,
+    )
+    already = " already: nothing has changed" if done.version in before else ""
+    click.echo(f"{done.name} version {done.version} is in service{already}")
+
+
+@main.command(short_help="Go back to the version before.")
+@click.option("--reason", default="", metavar="TEXT", help="Goes into the history.")
+def rollback(reason: str) -> None:
+    """Put the version back into service that the present one has replaced.
+
+    After versions 1, 2 and 3 this goes back to 2, and the next time to 1.
+
+    \b
+    churn rollback --reason "version 3 scores every new customer high"
+    """
+    from churn import promotion
+
+    done = promotion.rollback(_registry(), by=promotion.person(), reason=reason)
+    click.echo(f"{done.name} version {done.version} is in service again")
+
+
+@main.command(short_help="Which version was in service when, and who changed it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def history(as_json: bool) -> None:
+    """Which version was in service from when to when (UTC), and who or what changed it.
+
+    Below that, the versions that the gate has refused, with its reasons.
+
+    \b
+    churn history
+    churn history --json
+    """
+    from churn import logbook
+
+    registry = _registry()
+    terms, versions = registry.history(), registry.versions()
+    click.echo(logbook.as_json(terms, versions) if as_json else logbook.as_text(terms, versions))
+
+
+def _registry() -> "Registry":
+    from churn.settings import load
+
+    _hush_mlflow()
+    from churn.registry import Registry
+
+    return Registry(load(), patient=False)
 
 
 @main.command(short_help="Look at this machine and at the services.")
@@ -202,6 +282,7 @@ def _follow(label: str, length: int, counts: Iterator[int]) -> int:
 def _hush_mlflow() -> None:
     """MLflow tells of every migration and upload at level INFO; it reads this when imported."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """A typed client of the API, for the web app and for scripts."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from churn.contract import Contract, parse
 from churn.errors import ChurnError, Fault, Unavailable
+
+PROMOTION_SECONDS = 60.0
 
 
 class Refused(ChurnError):
@@ -32,6 +36,27 @@ class Prediction:
     imputed: list[str]
     model_name: str
     model_version: str
+
+
+@dataclass(frozen=True)
+class Term:
+    """A version's time in service; ``until`` is None while it lasts. Both are in UTC."""
+
+    version: str
+    since: datetime
+    until: datetime | None
+    by: str
+    how: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RefusedVersion:
+    """A version that the registry names and the API does not serve."""
+
+    name: str
+    version: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +110,44 @@ class Client:
         found: list[dict[str, Any]] = self._part("/models", "models")
         return found
 
+    def refused(self) -> list[RefusedVersion]:
+        """The versions that the registry names and the API does not serve."""
+        return [RefusedVersion(**one) for one in self._part("/models", "refused")]
+
+    def history(self) -> list[Term]:
+        """Which version was in service when, newest first."""
+        told = self._part("/models/history", "history")
+        return [Term(**{**one, "since": _moment(one["since"]), "until": _moment(one["until"])}) for one in told]
+
+    def promote(
+        self, name: str, version: str, *, reason: str = "", despite_gate: str = "", accept_contract: bool = False
+    ) -> list[dict[str, Any]]:
+        """Put a version into service; returns the versions in service.
+
+        Args:
+            reason: goes into the history, as do the other words.
+            despite_gate: the reason to overrule the gate.
+            accept_contract: whether the rows that callers send may change with it.
+        """
+        body = {
+            "version": version,
+            "reason": reason,
+            "despite_gate": despite_gate,
+            "accept_contract": accept_contract,
+        }
+        return self._changed(name, "promote", body)
+
+    def rollback(self, name: str, *, reason: str = "") -> list[dict[str, Any]]:
+        """Go back to the version before; returns the versions in service."""
+        return self._changed(name, "rollback", {"reason": reason})
+
+    def metrics(self) -> str:
+        """The counters and gauges in Prometheus's text format."""
+        reply = self._reply("GET", "/metrics")
+        if not reply.is_success:
+            raise Refused(reply.status_code, reply.reason_phrase, "", [])
+        return reply.text
+
     def readiness(self) -> Readiness:
         """Whether the API can score."""
         try:
@@ -104,17 +167,23 @@ class Client:
         run = next((one["run"] for one in pipelines if one["dag"] == "churn_training"), None)
         return run and TrainingProgress(run["state"], run["done"], run["total"], run["url"])
 
-    def _part(self, path: str, name: str) -> Any:
-        told = self._ask("GET", path)
+    def _changed(self, name: str, how: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        # the version is loaded for a trial before anything changes
+        options = {"json": body, "timeout": max(self._http.timeout.read or 0, PROMOTION_SECONDS)}
+        found: list[dict[str, Any]] = self._part(f"/models/{quote(name, safe='')}/{how}", "models", "POST", **options)
+        return found
+
+    def _part(self, path: str, name: str, method: str = "GET", **options: Any) -> Any:
+        told = self._ask(method, path, **options)
         if name not in told:
             raise Unavailable(f"what answers at {self.url} is not this version of the API")
         return told[name]
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        reply = self._reply(method, path, **options)
         try:
-            reply = self._http.request(method, path, **options)
             told = reply.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except ValueError as error:
             raise Unavailable(f"the API at {self.url} does not answer") from error
         if not isinstance(told, dict):
             raise Unavailable(f"what answers at {self.url} is not this version of the API")
@@ -125,6 +194,16 @@ class Client:
             for one in told.get("errors", [])
         ]
         raise Refused(reply.status_code, told.get("title", ""), told.get("detail", ""), faults)
+
+    def _reply(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise Unavailable(f"the API at {self.url} does not answer") from error
+
+
+def _moment(told: str | None) -> datetime | None:
+    return datetime.fromisoformat(told) if told else None
 
 
 def _prediction(told: dict[str, Any]) -> Prediction:

@@ -5,10 +5,12 @@ the API's request model and the web app's form are all derived from it, so that 
 a category stands in no other place.
 """
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -22,15 +24,13 @@ from pydantic import (
 )
 
 from churn import contract_file
+from churn.catalogue import BANDS, Band, Conditions, Offer, Product, RiskBand
 from churn.columns import BlankAs, Column, CustomerId, Part, Scalar
+from churn.economics import Acceptance, Economics
 from churn.errors import ContractError
 from churn.file_format import FileFormat
 
-Band = Literal["high", "medium", "low"]
-BANDS: tuple[Band, ...] = ("high", "medium", "low")
 RESERVED = {"customers", "customer", "churn_probability", "prediction", "risk"}
-Values = Annotated[list[str | int | bool], Field(min_length=1)]
-Conditions = dict[str, Values]
 
 
 class Rows(Part):
@@ -69,34 +69,6 @@ class Target(Part):
         return Column(name=self.column, type="category", values=values)
 
 
-class RiskBand(Part):
-    """A band of churn probability and what the company does about its customers."""
-
-    threshold: float = Field(ge=0, le=1)
-    """The lowest probability that belongs to the band."""
-    action: str
-    """The strategy, in a few words."""
-
-
-class Product(Part):
-    """A thing that a customer can own, told by one column."""
-
-    owned: Values
-    """The values of the column that mean "owns it"."""
-    requires: Conditions = {}
-    monthly_price: float = Field(default=0, ge=0)
-    label: str = ""
-
-
-class Offer(Part):
-    """A retention offer: what it costs, who is eligible, for which bands of risk."""
-
-    label: str
-    cost: float = Field(ge=0)
-    eligibility: Conditions = {}
-    bands: list[Band] = Field(default=["high"], min_length=1)
-
-
 class Contract(Part):
     """A data set's whole contract. Build it with :func:`load` or ``model_validate``."""
 
@@ -111,6 +83,7 @@ class Contract(Part):
     risk: dict[Band, RiskBand]
     monthly_value: str | None = None
     currency: str = ""
+    economics: Economics = Economics()
     products: dict[str, Product] = {}
     offers: dict[str, Offer] = {}
 
@@ -190,10 +163,45 @@ class Contract(Part):
         model: type[BaseModel] = create_model("Customer", __config__=config, **aliased)
         return model
 
+    def read(self, given: Mapping[str, Any]) -> tuple[dict[str, Scalar | None], list[tuple[str, str]]]:
+        """One customer's typed values: those of the features, and the faults as (column, what is wrong).
+
+        This is what :attr:`customer_model` describes, without pydantic: scoring one customer
+        spends most of its time here.
+        """
+        values: dict[str, Scalar | None] = {}
+        faults: list[tuple[str, str]] = []
+        for name, column in self.features.items():
+            if name not in given and not column.may_be_missing:
+                faults.append((name, f"missing; {column.expectation}"))
+                continue
+            values[name], fault = column.read(given.get(name))
+            if fault:
+                faults.append((name, fault))
+        strangers = given.keys() - self.features.keys() - {self.id}
+        faults += [(name, self._unknown(name)) for name in given if name in strangers]
+        return values, faults
+
+    def _unknown(self, name: str) -> str:
+        if name == self.target.column:
+            return "this is what is predicted; leave it out"
+        return "the contract has no such column"
+
     @property
     def example(self) -> dict[str, Scalar | None]:
         """A customer as the contract's author would show one."""
         return {name: column.shown_example for name, column in self.features.items()}
+
+    @cached_property
+    def row_hash(self) -> str:
+        """A hash of what a row is: the features with their types, values, ranges and blanks, in
+        order, and the target. Labels, strategies and prices are not of it: they may change while
+        a model serves."""
+        kept = {"name", "type", "values", "min", "max", "blank"}
+        columns = [column.model_dump(mode="json", include=kept) for column in self.features.values()]
+        target = self.target.model_dump(mode="json", exclude={"label"})
+        told = json.dumps([self.id, columns, target], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def band_of(self, probability: float) -> Band:
         return next(band for band in BANDS if probability >= self.risk[band].threshold)
@@ -237,7 +245,7 @@ def _parse(raw: dict[str, Any], source: str, text: str | None) -> Contract:
 
 def known_keys() -> set[str]:
     """Every key that a contract may have, at any depth."""
-    parts = (Contract, Rows, FileFormat, Target, Column, BlankAs, RiskBand, Product, Offer)
+    parts = (Contract, Rows, FileFormat, Target, Column, BlankAs, RiskBand, Economics, Acceptance, Product, Offer)
     return {field.alias or name for part in parts for name, field in part.model_fields.items()}
 
 

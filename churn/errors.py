@@ -6,6 +6,8 @@ ChurnError
 ├── UnreadableFile       a file is missing, empty, of another format or encoding
 ├── NoChampion           no model is in service yet
 ├── RefusedModel         a registered version cannot be served
+├── UnknownVersion       the registry holds no version of that number
+├── Refused              what was asked for is not allowed as things stand
 ├── Unavailable          another service does not answer
 └── NotReady             this machine cannot run what was asked for
 """
@@ -36,6 +38,14 @@ class NoChampion(ChurnError):
 
 class RefusedModel(ChurnError):
     """A registered version lacks a part, holds an untrusted one, or does not load."""
+
+
+class UnknownVersion(ChurnError):
+    """No registered version has the number that was asked for."""
+
+
+class Refused(ChurnError):
+    """A version may not be put into service as things stand: by its verdict, its contract, its history."""
 
 
 class Unavailable(ChurnError):

@@ -1,32 +1,28 @@
 """The steps that Airflow, the command line and the tests all call.
 
-Steps hand each other paths and URIs, so that each can run in a process, or on a machine, of its
-own: :func:`prepare` → :func:`train_candidate` (each candidate) → :func:`compare` →
-:func:`register_and_promote`.
+Steps hand each other paths, URIs and version numbers, so that each can run in a process, or on a
+machine, of its own: :func:`prepare` → :func:`train_candidate` (each candidate) → :func:`compare` →
+:func:`register` → :func:`judge` → :func:`promote`.
 """
 
-import hashlib
-import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from churn import contract as contracts
+from churn import preparation
 from churn.errors import ChurnError, NoChampion, UnreadableFile
-from churn.settings import Settings, make_folder
+from churn.preparation import fingerprint, prepare, training_rows
+from churn.settings import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from churn.registry import Registry, Version
+    from churn.training import Plan
 
-    from churn.registry import Version
-
-KEPT_PREPARATIONS = 5
 log = logging.getLogger(__name__)
 
 Advance = Callable[[str], None]
@@ -37,165 +33,46 @@ def _quietly(step: str) -> None:
     log.info("%s", step)
 
 
-def training_rows(settings: Settings) -> Path:
-    """The file of the training rows that the contract names."""
-    return settings.contract.parent / contracts.load(settings.contract).rows.training
-
-
-def fingerprint(settings: Settings) -> str:
-    """A hash of the contract and the rows that it names: when it changes, a new model is due."""
-    return _both(_hash(training_rows(settings)), _hash(settings.contract))
-
-
-def _both(data_hash: str, contract_hash: str) -> str:
-    return hashlib.sha256((data_hash + contract_hash).encode()).hexdigest()
-
-
-def _hash(path: Path) -> str:
-    """A file's hash, taken anew only when its size or time has changed: it is asked for often."""
-    seen = path.stat()
-    return _hash_once(path, seen.st_size, seen.st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _hash_once(path: Path, _size: int, _changed: int) -> str:
-    from churn.data import file_hash
-
-    return file_hash(path)
-
-
 def training_is_due(settings: Settings) -> bool:
-    """Whether there is no champion, or the contract or its rows have changed since it was trained.
+    """Whether there is no champion, or no model yet of the contract and its rows as they are.
 
-    A champion that was trained by hand on other rows stays until then.
+    One that the gate refused counts: the same rows would give the same again. A champion that was
+    trained by hand on other rows stays until the contract's own change.
     """
     from churn.registry import Registry
 
+    registry = Registry(settings, patient=False)
     try:
-        champion = Registry(settings, patient=False).champion()
+        champion = registry.champion()
     except NoChampion:
         return True
-    return champion.provenance.get("fingerprint") != fingerprint(settings)
-
-
-def prepare(settings: Settings, run: str, rows: Path | None = None) -> Path:
-    """Read and validate the training rows; returns the folder that holds them, ready to fit.
-
-    Args:
-        run: names the folder; the same name gives the same folder, made anew.
-        rows: another file than the contract's.
-
-    Raises:
-        InvalidData, UnreadableFile, ContractError: the rows or the contract are at fault.
-    """
-    parent = settings.home / "prepared"
-    make_folder(parent)
-    scratch = Path(tempfile.mkdtemp(prefix=".", dir=parent))
-    try:
-        origin = _prepare(settings, rows, scratch)
-        (scratch / "origin.json").write_text(json.dumps(origin), encoding="utf-8")
-        folder = parent / _safe(run)
-        shutil.rmtree(folder, ignore_errors=True)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    _forget_old(parent)
-    return folder
-
-
-def _prepare(settings: Settings, rows: Path | None, scratch: Path) -> dict[str, str]:
-    """Copy first, and then hash and read the copies: what is recorded is what was trained on."""
-    from churn.data import file_hash, read_rows, validate
-
-    contract_path = _copy(settings.contract, scratch / "contract.yaml")
-    contract = contracts.load(contract_path)
-    source = rows or training_rows(settings)
-    copy = _copy(source, scratch / f"source{source.suffix}")
-    frame = validate(read_rows(copy, contract.rows.format), contract, target="required", source=str(source))
-    frame.to_parquet(scratch / "rows.parquet", index=False)
-    data_hash, contract_hash = file_hash(copy), file_hash(contract_path)
-    copy.unlink()
-    return {
-        "source": str(source),
-        "data_hash": data_hash,
-        "contract_hash": contract_hash,
-        "fingerprint": _present_fingerprint(settings) if rows else _both(data_hash, contract_hash),
-    }
-
-
-def _present_fingerprint(settings: Settings) -> str:
-    """The contract's own rows need not be there for a training on others."""
-    try:
-        return fingerprint(settings)
-    except OSError:
-        return ""
-
-
-def _copy(source: Path, target: Path) -> Path:
-    try:
-        return Path(shutil.copyfile(source, target))
-    except OSError as error:
-        raise UnreadableFile(f"{source}: {error.strerror or error}") from error
-
-
-def _safe(run: str) -> str:
-    return "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in run)
-
-
-def _forget_old(parent: Path) -> None:
-    made = []
-    for folder in parent.glob("[!.]*"):
-        with suppress(FileNotFoundError):  # another training forgets too
-            made.append((folder.stat().st_mtime, folder))
-    for _, folder in sorted(made, reverse=True)[KEPT_PREPARATIONS:]:
-        shutil.rmtree(folder, ignore_errors=True)
+    present = fingerprint(settings)
+    return champion.provenance.get("fingerprint") != present and not registry.trained_on(present)
 
 
 def train_candidate(
-    settings: Settings, prepared: Path, candidate: str, *, folds: int, seed: int, advance: Advance = _quietly
+    settings: Settings, prepared: Path, candidate: str, plan: "Plan | None" = None, advance: Advance = _quietly
 ) -> str:
-    """Cross-validate one candidate, fit it on all rows and log it; returns ``runs:/<id>``."""
-    from churn import evaluation, provenance, registry, scoring, training
+    """Cross-validate one candidate, fit it on the training rows and log it; returns ``runs:/<id>``.
 
-    contract, features, target, origin = _prepared(prepared)
-    pipeline = training.build(candidate, contract, seed)
-    per_fold = []
-    for fold in training.cross_validate(pipeline, features, target, folds=folds, seed=seed):
-        per_fold.append(evaluation.metrics(fold.target, fold.probability))
-        advance(f"{candidate}: fold {len(per_fold)} of {folds}")
-    pipeline.fit(features, target)
-    advance(f"{candidate}: fitted on all {len(features):,} rows")
-    return registry.Registry(settings).log_candidate(
-        registry.Candidate(
-            name=candidate,
-            pipeline=pipeline,
-            contract=contract,
-            threshold=scoring.DEFAULT_THRESHOLD,
-            metrics=evaluation.summary(per_fold),
-            per_fold=per_fold,
-            params={"candidate": candidate, "folds": folds, "seed": seed, "rows": len(features)}
-            | _told_params(pipeline),
-            provenance=provenance.provenance(**origin),
-            example=features.head(5),
-        )
-    )
+    Args:
+        plan: left out, that of the settings.
+    """
+    from churn import contest
+    from churn.registry import Registry
+
+    with tempfile.TemporaryDirectory(prefix="churn-") as scratch:
+        rows = preparation.load(prepared)
+        entered = contest.enter(candidate, rows, Path(scratch), plan or plan_of(settings), advance)
+        return Registry(settings).log_candidate(entered)
 
 
-def _prepared(folder: Path) -> tuple[contracts.Contract, "pd.DataFrame", "pd.Series[int]", dict[str, str]]:
-    from churn.data import features_and_target, read_prepared
+def plan_of(settings: Settings, **other: Any) -> "Plan":
+    """The plan of the settings, with other folds, repeats, seconds or seed where they are given."""
+    from churn.training import Plan
 
-    contract = contracts.load(folder / "contract.yaml")
-    features, target = features_and_target(read_prepared(folder / "rows.parquet", contract), contract)
-    try:
-        origin = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnreadableFile(f"{folder}: not a prepared training: {error}") from error
-    return contract, features, target, origin
-
-
-def _told_params(pipeline: Any) -> dict[str, Any]:
-    model = pipeline.named_steps["model"]
-    return {"model": type(model).__name__, **model.get_params()}
+    plan = Plan(settings.folds, settings.repeats, settings.tuning_seconds, settings.seed)
+    return replace(plan, **other)
 
 
 def compare(settings: Settings, run_uris: Sequence[str]) -> str:
@@ -210,32 +87,102 @@ def compare(settings: Settings, run_uris: Sequence[str]) -> str:
     return min(figures, key=lambda uri: figures[uri])
 
 
-def register_and_promote(settings: Settings, run_uri: str) -> "Version":
-    """Register the chosen run and put it into service. Safe to repeat."""
+def register(settings: Settings, run_uri: str, prepared: Path) -> str:
+    """Register the chosen run as the challenger; returns its number. Safe to repeat."""
+    from churn.registry import FINGERPRINT, Registry
+
+    origin = preparation.load(prepared).origin
+    return Registry(settings).register(run_uri, {FINGERPRINT: origin["fingerprint"]}).version
+
+
+def judge(settings: Settings, number: str, prepared: Path, run_uris: Sequence[str] = ()) -> "Version":
+    """Hold a version against the champion, write down the verdict, and report on it.
+
+    Args:
+        run_uris: the runs of all candidates, which the model card compares.
+
+    Raises:
+        RefusedModel: serving could not read the version.
+    """
+    from churn import contest
+    from churn.gate import Margins
     from churn.registry import Registry
 
     registry = Registry(settings)
-    version = registry.register(run_uri)
-    registry.load(version)  # what serving would refuse is not put into service
-    return registry.promote(version)
+    version, rows = registry.version(number), preparation.load(prepared)
+    challenger = registry.load(version)
+    champion = _champion(registry)
+    rival, note = (
+        contest.champion_to_beat(registry.load, champion, rows) if champion else (None, "nothing is in service")
+    )
+    margins = Margins(settings.gate_log_loss, settings.gate_profit, settings.gate_calibration)
+    verdict = contest.judge(challenger, rival, rows, margins, settings.seed)
+    told = {
+        "gate_reason": "",
+        **verdict.as_tags(),
+        "gate_against": champion.version if champion else "",
+        "gate_note": f"not held against a champion: {note}" if note else "",
+    }
+    version = registry.judged(version, told)
+    run_uri = f"runs:/{version.run_id}"
+    candidates = {registry.run_params(uri)["candidate"]: registry.run_metrics(uri) for uri in run_uris}
+    params = registry.run_params(run_uri)
+    figures, card = contest.report(challenger, rows, candidates, params, version, settings.seed)
+    registry.log_report(run_uri, figures, card)
+    return registry.version(number)
 
 
-def train(settings: Settings, rows: Path | None = None, advance: Advance = _quietly) -> "Version":
-    """The whole training in this process, as the command line runs it."""
+def _champion(registry: "Registry") -> "Version | None":
+    try:
+        return registry.champion()
+    except NoChampion:
+        return None
+
+
+def promote(settings: Settings, number: str, *, by: str, accept_contract: bool = False) -> "Version":
+    """Put a version into service that the gate has passed; the first one in any case.
+
+    Raises:
+        Refused: the gate, or another contract, speaks against it.
+    """
+    from churn import promotion
+    from churn.registry import Registry
+
+    registry = Registry(settings)
+    first = "" if _champion(registry) else "nothing is in service yet"
+    return promotion.promote(registry, number, by=by, despite_gate=first, accept_contract=accept_contract)
+
+
+def train(
+    settings: Settings,
+    rows: Path | None = None,
+    advance: Advance = _quietly,
+    *,
+    by: str = "",
+    accept_contract: bool = False,
+) -> "Version":
+    """The whole training in this process, as the command line runs it.
+
+    Raises:
+        Refused: the new version is registered, and the gate keeps it out of service.
+    """
+    from churn import promotion
+
     prepared = prepare(settings, f"command-line-{uuid4().hex[:8]}", rows)
     advance("rows validated")
-    uris = [
-        train_candidate(settings, prepared, name, folds=settings.folds, seed=settings.seed, advance=advance)
-        for name in settings.candidates
-    ]
-    version = register_and_promote(settings, compare(settings, uris))
-    advance("registered and promoted")
+    uris = [train_candidate(settings, prepared, name, advance=advance) for name in settings.candidates]
+    number = register(settings, compare(settings, uris), prepared)
+    judge(settings, number, prepared, uris)
+    advance("registered and judged")
+    by = by or f"{promotion.person()}: churn train"
+    version = promote(settings, number, by=by, accept_contract=accept_contract)
+    advance("in service")
     return version
 
 
 def steps(settings: Settings) -> int:
     """How often :func:`train` calls ``advance``."""
-    return 2 + len(settings.candidates) * (settings.folds + 1)
+    return 3 + len(settings.candidates) * (settings.folds * settings.repeats + 1)
 
 
 def count_rows(source: Path) -> int:
@@ -259,33 +206,41 @@ def validate_file(settings: Settings, source: Path) -> Iterator[int]:
     Raises:
         InvalidData: with the faults of the whole file.
     """
-    from churn.data import checked, read_chunks
+    from churn import batch
 
-    contract = contracts.load(settings.contract)
-    done = 0
-    for rows, _ in checked(read_chunks(source, contract.rows.format), contract, source=str(source)):
-        done += len(rows)
-        yield done
+    return batch.validate_file(contracts.load(settings.contract), source)
 
 
 def score_file(settings: Settings, source: Path, target: Path) -> Iterator[int]:
-    """Score a file piece by piece; yields the rows done so far. ``target`` appears whole or not at all.
+    """Score a file piece by piece with the champion; yields the rows done so far. ``target``
+    appears whole or not at all.
 
     Raises:
         InvalidData: with the faults of the whole file; nothing is written.
     """
-    from churn.data import checked, read_chunks
+    from churn import batch
     from churn.registry import Registry
-    from churn.tables import writer
 
     if target.exists() and source.exists() and target.samefile(source):
         raise UnreadableFile(f"{target}: this is the file that is scored; write to another")
     registry = Registry(settings, patient=False)
-    scorer = registry.load(registry.champion())
-    form = scorer.contract.rows.format
-    done = 0
-    with writer(target, form) as write:
-        for rows, parsed in checked(read_chunks(source, form), scorer.contract, source=str(source)):
-            write(scorer.score(rows, parsed))
-            done += len(rows)
-            yield done
+    return batch.score_file(registry.load(registry.champion()), source, target)
+
+
+__all__ = [
+    "compare",
+    "count_rows",
+    "fingerprint",
+    "judge",
+    "plan_of",
+    "prepare",
+    "promote",
+    "register",
+    "score_file",
+    "steps",
+    "train",
+    "train_candidate",
+    "training_is_due",
+    "training_rows",
+    "validate_file",
+]

@@ -1,7 +1,8 @@
 """Reading CSV and Parquet files piece by piece; what is broken is refused, never mended."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from churn.errors import UnreadableFile
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as arrow
 
     from churn.contract import FileFormat
 
@@ -22,6 +24,17 @@ _FOREIGN = {
     b"\x1f\x8b": "compressed; unpack it",
     b"PAR1": "a Parquet file; name it .parquet",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of a file."""
+
+    table: "arrow.Table"
+    rows: "pd.Index"
+    """Where each row stands in the file, counted from 0."""
+    types: "arrow.Schema"
+    """The columns as the file has them; the table may hold a text column as a dictionary."""
 
 
 def is_parquet(path: Path) -> bool:
@@ -42,9 +55,27 @@ def read_rows(path: Path, form: "FileFormat") -> "pd.DataFrame":
 
 
 def read_chunks(path: Path, form: "FileFormat", chunk: int = CHUNK) -> Iterator["pd.DataFrame"]:
-    """Read a file in pieces of about ``chunk`` rows.
+    """The pieces of :func:`read_pieces` as frames, indexed by where each row stands in the file.
 
-    The index counts the rows of the file from 0. Only a file without rows gives an empty piece.
+    Raises:
+        UnreadableFile: as :func:`read_rows`; a broken place is found when its piece is read.
+    """
+    import pandas as pd
+
+    kept = pd.ArrowDtype if is_parquet(path) else None
+    for piece in read_pieces(path, form, chunk):
+        frame: pd.DataFrame = piece.table.to_pandas(types_mapper=kept, ignore_metadata=True)
+        yield frame.set_axis(piece.rows)
+
+
+def read_pieces(
+    path: Path, form: "FileFormat", chunk: int = CHUNK, *, repeating: Collection[str] = ()
+) -> Iterator[Piece]:
+    """Read a file in pieces of about ``chunk`` rows; only a file without rows gives an empty piece.
+
+    Args:
+        repeating: columns of few values; where a Parquet file has them as texts, they are read as
+            dictionaries, in half the time.
 
     Raises:
         UnreadableFile: as :func:`read_rows`; a broken place is found when its piece is read.
@@ -52,7 +83,7 @@ def read_chunks(path: Path, form: "FileFormat", chunk: int = CHUNK) -> Iterator[
     if path.is_dir():
         raise UnreadableFile(f"{path}: a folder, not a file")
     try:
-        yield from _parquet_pieces(path, chunk) if is_parquet(path) else _csv_pieces(path, form, chunk)
+        yield from _parquet_pieces(path, chunk, repeating) if is_parquet(path) else _csv_pieces(path, form, chunk)
     except FileNotFoundError as error:
         raise UnreadableFile(f"{path}: no such file") from error
     except UnicodeError as error:
@@ -70,45 +101,49 @@ def _wrong_encoding(path: Path, form: "FileFormat") -> str:
     )
 
 
-def _csv_pieces(path: Path, form: "FileFormat", chunk: int) -> Iterator["pd.DataFrame"]:
-    import pandas as pd
+def _csv_pieces(path: Path, form: "FileFormat", chunk: int) -> Iterator[Piece]:
     import pyarrow as arrow
 
     header, more = _read_header(path, form)
-    if not more:
-        yield pd.DataFrame(columns=header, dtype=str)
-        return
-    quoted = _check_quotes(path, form)
-    ragged: list[Any] = []
-    held: list[arrow.RecordBatch] = []
-    start = count = 0
+    start = 0
     given = False
-    for batch in _batches(path, form, header, quoted, ragged):
-        _refuse_ragged(path, ragged, len(header))
+    for batches in _gathered(_batches(path, form, header, _check_quotes(path, form)) if more else iter(()), chunk):
+        piece = _csv_piece(batches, start)
+        start += sum(map(len, batches))
+        if len(piece.rows):
+            given = True
+            yield piece
+    if not given:
+        none = arrow.RecordBatch.from_pydict({name: arrow.array([], arrow.string()) for name in header})
+        yield _csv_piece([none], 0)
+
+
+def _gathered(batches: "Iterator[arrow.RecordBatch]", chunk: int) -> "Iterator[list[arrow.RecordBatch]]":
+    """Batches together, until they have as many rows as asked."""
+    held = []
+    count = 0
+    for batch in batches:
         held.append(batch)
         count += len(batch)
         if count >= chunk:
-            frame = _csv_frame(held, start)
-            start, count, held = start + count, 0, []
-            if len(frame):
-                given = True
-                yield frame
-    _refuse_ragged(path, ragged, len(header))
-    frame = _csv_frame(held, start) if held else pd.DataFrame(columns=header, dtype=str)
-    if len(frame) or not given:
-        yield frame
+            yield held
+            held, count = [], 0
+    if held:
+        yield held
 
 
-def _batches(path: Path, form: "FileFormat", header: list[str], quoted: bool, ragged: list[Any]) -> Iterator[Any]:
+def _batches(path: Path, form: "FileFormat", header: list[str], quoted: bool) -> "Iterator[arrow.RecordBatch]":
     import pyarrow as arrow
     from pyarrow import csv as arrow_csv
+
+    ragged: list[Any] = []
 
     def note(row: Any) -> str:
         ragged.append(row)
         return "skip" if len(ragged) <= _SHOWN_ROWS else "error"
 
     try:
-        yield from arrow_csv.open_csv(
+        for batch in arrow_csv.open_csv(
             path,
             # One thread: only then does Arrow count the rows.
             arrow_csv.ReadOptions(
@@ -127,7 +162,10 @@ def _batches(path: Path, form: "FileFormat", header: list[str], quoted: bool, ra
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=False, check_utf8=True
             ),
-        )
+        ):
+            _refuse_ragged(path, ragged, len(header))
+            yield batch
+        _refuse_ragged(path, ragged, len(header))
     except arrow.ArrowException as error:
         _refuse_ragged(path, ragged, len(header))
         if "invalid UTF8" in str(error):
@@ -142,16 +180,20 @@ def _plain(form: "FileFormat") -> str:
     return "utf8" if name == "utf-8-sig" else name  # Arrow skips the mark by itself
 
 
-def _csv_frame(batches: list[Any], start: int) -> "pd.DataFrame":
+def _csv_piece(batches: "list[arrow.RecordBatch]", start: int) -> Piece:
     import pandas as pd
     import pyarrow as arrow
+    import pyarrow.compute as compute
 
-    frame: pd.DataFrame = arrow.Table.from_batches(batches).to_pandas()
-    frame.index = pd.RangeIndex(start, start + len(frame))
-    empty = frame.iloc[:, 0] == ""
-    if empty.any():  # empty lines, as editors and spreadsheets leave them, are no customers
-        frame = frame[~(empty & (frame[empty] == "").all(axis=1).reindex(frame.index, fill_value=False))]
-    return frame
+    table = arrow.Table.from_batches(batches)
+    rows: pd.Index = pd.RangeIndex(start, start + len(table))
+    empty = compute.equal(table.column(0), "")
+    if compute.any(empty).as_py():  # empty lines, as editors and spreadsheets leave them, are no customers
+        for cells in table.columns[1:]:
+            empty = compute.and_(empty, compute.equal(cells, ""))
+        customers = compute.invert(empty)
+        table, rows = table.filter(customers), rows[customers.to_numpy()]
+    return Piece(table, rows, table.schema)
 
 
 def _refuse_ragged(path: Path, ragged: list[Any], width: int) -> None:
@@ -220,24 +262,26 @@ def _check_quotes(path: Path, form: "FileFormat") -> bool:
     return count > 0
 
 
-def _parquet_pieces(path: Path, chunk: int) -> Iterator["pd.DataFrame"]:
+def _parquet_pieces(path: Path, chunk: int, repeating: Collection[str]) -> Iterator[Piece]:
     """Arrow's own types are kept, so that a file is carried through unchanged."""
     import pandas as pd
     import pyarrow as arrow
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            names = [name for name in file.schema_arrow.names if not name.startswith("__index_level_")]
-            _refuse_twice(path, names)
-            empty = file.metadata.num_rows == 0
-            batches = [file.read(columns=names)] if empty else file.iter_batches(chunk, columns=names)
+        told = parquet.read_schema(path).remove_metadata()
+        types = arrow.schema([field for field in told if not field.name.startswith("__index_level_")])
+        _refuse_twice(path, types.names)
+        texts = {field.name for field in types if field.type in (arrow.string(), arrow.large_string())}
+        with parquet.ParquetFile(path, read_dictionary=[name for name in repeating if name in texts]) as file:
             start = 0
-            for batch in batches:
-                frame = batch.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
-                frame.index = pd.RangeIndex(start, start + len(frame))
-                start += len(frame)
-                yield frame
+            batches = file.iter_batches(chunk, columns=types.names)
+            for held in _gathered(batches, chunk) if file.metadata.num_rows else [[]]:
+                table = arrow.Table.from_batches(held) if held else file.read(columns=types.names)
+                rows = pd.RangeIndex(start, start + len(table))
+                start += len(table)
+                # a dictionary for each row group would make the writer give up dictionaries
+                yield Piece(table.unify_dictionaries().replace_schema_metadata(None), rows, types)
     except arrow.ArrowException as error:
         raise UnreadableFile(f"{path}: not a Parquet file: {first_line(error)}") from error
 

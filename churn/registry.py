@@ -1,197 +1,41 @@
-"""The only module that talks to MLflow: runs, registered versions, aliases, artefacts."""
+"""The registered versions: what each says of itself, which one is in service, its artefacts."""
 
-import json
-import logging
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version as installed
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
-from mlflow.environment_variables import (
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
-    MLFLOW_HTTP_REQUEST_TIMEOUT,
-    MLFLOW_TRACKING_URI,
-)
 from mlflow.exceptions import MlflowException
 
 from churn import contract as contracts
-from churn.errors import NoChampion, RefusedModel, Unavailable
-from churn.scoring import CONTRACT_FILE, DECISION_FILE, TRUSTED_TYPES, ModelVersion, Scorer, load_scorer
-from churn.settings import Settings, make_folder
+from churn import history
+from churn.errors import ChurnError, NoChampion, RefusedModel, Unavailable, UnknownVersion
+from churn.history import Change, Term
+from churn.mlflow_client import absent
+from churn.scoring import CONTRACT_FILE, Scorer, load_scorer
+from churn.tracking import Tracking, run_id
+from churn.versions import Version, describe
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.entities.model_registry import ModelVersion as RegisteredVersion
-    from mlflow.models import ModelSignature
-    from sklearn.pipeline import Pipeline
+    from mlflow.entities.model_registry import RegisteredModel
 
 CLASSIFIER = "churn-classifier"
 CHAMPION = "champion"
-EXPERIMENT = "churn"
-_PART = "model"
+CHALLENGER = "challenger"
+FINGERPRINT = "fingerprint"
 _PROMOTED = "promoted_at"
+"""The tag that stood for a promotion before changes were kept."""
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A fitted pipeline and all that a registered version is to say of it."""
-
-    name: str
-    pipeline: "Pipeline"
-    contract: contracts.Contract
-    threshold: float
-    metrics: dict[str, float]
-    per_fold: Sequence[dict[str, float]]
-    params: dict[str, Any]
-    provenance: dict[str, str]
-    example: "pd.DataFrame"
-    """A few raw rows, shown with the model."""
+__all__ = ["CHALLENGER", "CHAMPION", "CLASSIFIER", "FINGERPRINT", "Registry", "Term", "Version"]
 
 
-@dataclass(frozen=True)
-class Version:
-    """A registered version as the registry describes it."""
-
-    name: str
-    version: str
-    run_id: str
-    since: datetime
-    """When it was put into service; until then, when it was registered."""
-    metrics: dict[str, float]
-    provenance: dict[str, str]
-
-    @property
-    def model(self) -> ModelVersion:
-        return ModelVersion(self.name, self.version)
-
-
-class Registry:
-    """A connection to one MLflow server or SQLite registry.
-
-    Args:
-        patient: whether to wait through an outage of the server as MLflow does (minutes);
-            what must answer quickly is not.
-    """
-
-    def __init__(self, settings: Settings, *, patient: bool = True) -> None:
-        self.uri = settings.tracking_uri
-        self.artifacts = None if settings.mlflow_tracking_uri else settings.mlflow_home / "artifacts"
-        if self.artifacts:
-            make_folder(self.artifacts)
-        if not patient:
-            MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
-            MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
-        with self._asked("open the registry"):
-            self._client = MlflowClient(self.uri, self.uri)
-
-    def log_candidate(self, candidate: Candidate) -> str:
-        """Log a fitted candidate as a run with its model; returns ``runs:/<id>``."""
-        import mlflow
-
-        with self._asked("log a run"), self._as_default():
-            with mlflow.start_run(experiment_id=self._experiment(), run_name=candidate.name) as run:
-                mlflow.set_tags({"candidate": candidate.name, **candidate.provenance})
-                mlflow.log_params(candidate.params)
-                for fold, figures in enumerate(candidate.per_fold):
-                    mlflow.log_metrics({f"fold_{name}": value for name, value in figures.items()}, step=fold)
-                mlflow.log_metrics(candidate.metrics)
-                self._log_model(candidate)
-            return f"runs:/{run.info.run_id}"
-
-    @contextmanager
-    def _as_default(self) -> Iterator[None]:
-        """Point MLflow's own functions to this registry, which they do through the environment;
-        what stood there before stands there again afterwards."""
-        import mlflow
-
-        before = MLFLOW_TRACKING_URI.get_raw()
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
-        try:
-            yield
-        finally:
-            if before is None:
-                MLFLOW_TRACKING_URI.unset()
-            else:
-                MLFLOW_TRACKING_URI.set(before)
-
-    def _log_model(self, candidate: Candidate) -> None:
-        import mlflow.sklearn
-
-        with tempfile.TemporaryDirectory() as scratch:
-            extra = [Path(scratch) / CONTRACT_FILE, Path(scratch) / DECISION_FILE]
-            extra[0].write_text(contracts.dump(candidate.contract), encoding="utf-8")
-            decision = {"threshold": candidate.threshold, "metrics": candidate.metrics}
-            extra[1].write_text(json.dumps(decision | candidate.provenance, indent=2), encoding="utf-8")
-            mlflow.sklearn.log_model(
-                candidate.pipeline,
-                name=_PART,
-                serialization_format="skops",
-                skops_trusted_types=TRUSTED_TYPES,
-                signature=signature(candidate.contract),
-                input_example=candidate.example,
-                pyfunc_predict_fn="predict_proba",
-                pip_requirements=[f"{name}=={installed(name)}" for name in ("scikit-learn", "skops", "pandas")],
-                extra_files=[str(path) for path in extra],
-            )
-
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            return str(found.experiment_id)
-        location = self.artifacts.absolute().as_uri() if self.artifacts else None
-        try:
-            return str(self._client.create_experiment(EXPERIMENT, location))
-        except MlflowException:  # the other candidate's process was first
-            found = self._client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                raise
-            return str(found.experiment_id)
-
-    def run_metrics(self, run_uri: str) -> dict[str, float]:
-        """The metrics of a logged candidate."""
-        with self._asked("read a run"):
-            return dict(self._client.get_run(_run_id(run_uri)).data.metrics)
-
-    def register(self, run_uri: str) -> Version:
-        """Register a run's model. A run is registered once, however often this is called."""
-        run_id = _run_id(run_uri)
-        with self._asked("register a version"):
-            known = self._client.search_model_versions(f"name='{CLASSIFIER}' and run_id='{run_id}'")
-            if known:
-                return self._version(known[0])
-            self._make_sure_of(CLASSIFIER)
-            run = self._client.get_run(run_id)
-            model_id = run.outputs.model_outputs[0].model_id
-            made = self._client.create_model_version(
-                CLASSIFIER, source=f"models:/{model_id}", run_id=run_id, model_id=model_id
-            )
-            return self._version(made)
-
-    def _make_sure_of(self, name: str) -> None:
-        try:
-            self._client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def promote(self, version: Version) -> Version:
-        """Put a version into service by moving the alias; returns it as it then stands."""
-        with self._asked("promote a version"):
-            live = self._client.get_registered_model(version.name).aliases.get(CHAMPION)
-            if str(live) != version.version:
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                self._client.set_model_version_tag(version.name, version.version, _PROMOTED, now)
-                self._client.set_registered_model_alias(version.name, CHAMPION, version.version)
-            return self._version(self._client.get_model_version(version.name, version.version))
+class Registry(Tracking):
+    """The versions of :data:`CLASSIFIER`, the aliases that name two of them, and their history."""
 
     def champion(self) -> Version:
         """The version in service.
@@ -200,13 +44,144 @@ class Registry:
             NoChampion: nothing has been promoted yet.
             Unavailable: the registry does not answer.
         """
-        with self._asked("find the champion"):
+        with self.asked("find the champion"):
+            _, past = self._state()
+            if not past or past[-1].version == history.NOTHING:
+                raise NoChampion(f"no version of {CLASSIFIER} is in service yet: train one first")
+            return self._described([self.client.get_model_version(CLASSIFIER, past[-1].version)], past)[0]
+
+    def challenger(self) -> Version | None:
+        """The version that was registered last and has not been in service, if there is one."""
+        with self.asked("find the challenger"):
+            aliases, past = self._state()
+            number = aliases.get(CHALLENGER)
+            if number is None or number == aliases.get(CHAMPION):
+                return None
+            return self._described([self.client.get_model_version(CLASSIFIER, number)], past)[0]
+
+    def version(self, number: str) -> Version:
+        """One version.
+
+        Raises:
+            UnknownVersion: there is none of that number.
+        """
+        unknown = UnknownVersion(
+            f"{CLASSIFIER} has no version {str(number)[:50]!r}; `churn history` lists those it has"
+        )
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise unknown
+        with self.asked("find a version"):
+            _, past = self._state()
             try:
-                return self._version(self._client.get_model_version_by_alias(CLASSIFIER, CHAMPION))
+                found = self.client.get_model_version(CLASSIFIER, number)
             except MlflowException as error:
-                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise NoChampion(f"no version of {CLASSIFIER} is in service yet: train one first") from error
+                if absent(error):
+                    raise unknown from error
                 raise
+            return self._described([found], past)[0]
+
+    def versions(self) -> list[Version]:
+        """Every version, newest first."""
+        with self.asked("list the versions"):
+            _, past = self._state()
+            return self._described(self._search(f"name='{CLASSIFIER}'"), past)
+
+    def trained_on(self, fingerprint: str) -> bool:
+        """Whether some version, served or refused, was registered with this fingerprint."""
+        with self.asked("look for a training"):
+            found = self._search(f"name='{CLASSIFIER}' and tags.{FINGERPRINT}='{fingerprint}'") if fingerprint else []
+            return bool(found)
+
+    def register(self, run_uri: str, tags: Mapping[str, str] = {}) -> Version:
+        """Register a run's model as the challenger. A run is registered once, however often this is called."""
+        run = run_id(run_uri)
+        with self.asked("register a version"), self.as_default():
+            known = self._search(f"name='{CLASSIFIER}' and run_id='{run}'")
+            number = str(known[0].version) if known else self._create(run, tags)
+            if known:
+                self._tag(number, tags)
+            _, past = self._state()
+            if number not in {change.version for change in past}:
+                self.client.set_registered_model_alias(CLASSIFIER, CHALLENGER, number)
+            return self.version(number)
+
+    def judged(self, version: Version, tags: Mapping[str, str]) -> Version:
+        """Record the verdict on a version: ``gate`` ("passed" or "refused"), ``gate_reason``,
+        ``gate_against`` (the champion's number, or "" where there was none) and its figures;
+        ``gate_at`` is added."""
+        told = {"gate_at": datetime.now(UTC).isoformat(timespec="seconds"), **tags}
+        verdict = told.pop("gate")
+        with self.asked("record a verdict"):
+            # the word comes last, so that no verdict stands without its reasons or with another's
+            self._tag(version.version, {"gate": "pending", **told})
+            self._tag(version.version, {"gate": verdict})
+        return self.version(version.version)
+
+    def tag(self, version: Version, tags: Mapping[str, str]) -> Version:
+        """Put tags on a version."""
+        with self.asked("tag a version"):
+            self._tag(version.version, tags)
+        return self.version(version.version)
+
+    def move(self, version: Version, *, by: str, how: str, reason: str = "", tags: Mapping[str, str] = {}) -> Version:
+        """Put a version into service, and write down who did so; what is in service already stays as it is.
+
+        Args:
+            how: :data:`churn.history.PROMOTE` or :data:`churn.history.ROLLBACK`.
+            tags: are put on the version first.
+        """
+        number = version.version
+        with self.asked("change the version in service"):
+            aliases, _ = self._state()
+            if aliases.get(CHAMPION) != number:
+                self._tag(number, tags)
+                before = aliases.get(CHAMPION, history.NOTHING)
+                change = history.begin(number, before=before, by=by, how=how, reason=reason)
+                self._keep(change)
+                self.client.set_registered_model_alias(CLASSIFIER, CHAMPION, number)
+                moved = datetime.now(UTC)
+                # of two at once only the later one finds its own version: the other came before it
+                alone = _aliases(self.client.get_registered_model(CLASSIFIER)).get(CHAMPION) == number
+                self._keep(replace(change, done=moved if alone else change.begun))
+            if aliases.get(CHALLENGER) == number:
+                self.client.delete_registered_model_alias(CLASSIFIER, CHALLENGER)
+        return self.version(number)
+
+    def history(self) -> list[Term]:
+        """Which version was in service from when to when, newest first."""
+        with self.asked("read the history"):
+            return history.terms(self._state()[1])
+
+    def undone(self) -> str | None:
+        """The version that a rollback goes back to; None where nothing came before."""
+        with self.asked("read the history"):
+            return history.undone(self._state()[1])
+
+    def download(self, version: Version, folder: Path) -> Path:
+        """Fetch a version's artefacts into a folder, which appears whole or not at all. A version
+        never changes: one that is there already is not fetched again.
+
+        Raises:
+            RefusedModel: an artefact is missing, or the folder cannot be written.
+            Unavailable: the registry does not answer.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        if folder.exists():
+            return folder
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".churn-model-", dir=folder.parent) as scratch:
+                whole = Path(scratch) / folder.name
+                whole.mkdir()
+                with self.asked("download a version"):
+                    uri = self.client.get_model_version_download_uri(version.name, version.version)
+                    download_artifacts(artifact_uri=uri, dst_path=str(whole), tracking_uri=self.uri)
+                whole.rename(folder)
+        except OSError as error:
+            if not folder.exists():  # else another process was first
+                raise _download_error(error)(f"{version.name} version {version.version}: {error}") from error
+        return folder
 
     def load(self, version: Version) -> Scorer:
         """Download a version and read it without unpickling anything.
@@ -214,80 +189,90 @@ class Registry:
         Raises:
             RefusedModel: it lacks a part, or holds what is not trusted.
         """
-        from mlflow.artifacts import download_artifacts
-
-        folder = Path(tempfile.mkdtemp(prefix="churn-model-"))
-        try:
-            with self._asked("download a version"):
-                uri = self._client.get_model_version_download_uri(version.name, version.version)
-                download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self.uri)
+        with self._fetched(version) as folder:
             return load_scorer(folder, version.model)
-        except OSError as error:
-            raise RefusedModel(f"{version.name} version {version.version}: {error}") from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def _version(self, found: "RegisteredVersion") -> Version:
-        run = self._client.get_run(found.run_id).data
-        return Version(
-            name=found.name,
-            version=str(found.version),
-            run_id=found.run_id,
-            since=_since(found),
-            metrics={name: value for name, value in run.metrics.items() if not name.startswith("fold_")},
-            provenance={name: value for name, value in run.tags.items() if not name.startswith("mlflow.")},
-        )
+    def contract(self, version: Version) -> contracts.Contract:
+        """The contract that a version was trained under.
+
+        Raises:
+            RefusedModel, ContractError: it lacks it, or it cannot be read.
+        """
+        with self._fetched(version) as folder:
+            found = next(folder.rglob(CONTRACT_FILE), None)
+            if found is None:
+                raise RefusedModel(f"{version.name} version {version.version}: {CONTRACT_FILE} is missing")
+            return contracts.load(found)
 
     @contextmanager
-    def _asked(self, purpose: str) -> Iterator[None]:
-        """Tell an outage from a refusal: MLflow raises the same type for both."""
+    def _fetched(self, version: Version) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="churn-") as scratch:
+            yield self.download(version, Path(scratch) / "model")
+
+    def _state(self) -> tuple[dict[str, str], list[Change]]:
+        """The aliases, and the changes that led to them. A version that is in service by no change of
+        ours is written down on sight: MLflow does not keep when an alias was moved."""
+        aliases, past, seen = self._look()
+        if seen:  # MLflow reads aliases and tags one after the other: between them, a change may have been made
+            again = self._look()
+            if again[2] and again[2].version == seen.version:
+                self._keep(again[2])
+            aliases, past, _ = again
+        return aliases, past
+
+    def _look(self) -> tuple[dict[str, str], list[Change], Change | None]:
+        """The aliases, the changes that led to them, and of these the one that is not kept yet."""
         try:
-            yield
+            model = self.client.get_registered_model(CLASSIFIER)
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
-                raise RefusedModel(f"MLflow would not {purpose}: {error.message}") from error
-            raise Unavailable(f"MLflow at {self.uri} could not {purpose}: {error.message}") from error
-        except _database_error() as error:
-            raise Unavailable(f"MLflow at {self.uri} could not {purpose}: {str(error).splitlines()[0]}") from error
+            if absent(error):
+                return {}, [], None
+            raise
+        aliases, kept = _aliases(model), history.read(model.tags)
+        live = aliases.get(CHAMPION, history.NOTHING)
+        promoted = self.client.get_model_version(CLASSIFIER, live).tags.get(_PROMOTED) if live and not kept else None
+        past = history.reconciled(kept, live, promoted)
+        keys = {change.key for change in kept}
+        return aliases, past, next((change for change in past[-1:] if change.key not in keys), None)
+
+    def _keep(self, change: Change) -> None:
+        self.client.set_registered_model_tag(CLASSIFIER, change.key, change.dump())
+
+    def _tag(self, number: str, tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            self.client.set_model_version_tag(CLASSIFIER, number, name, value)
+
+    def _create(self, run: str, tags: Mapping[str, str]) -> str:
+        try:
+            self.client.create_registered_model(CLASSIFIER)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        model_id = self.client.get_run(run).outputs.model_outputs[0].model_id
+        made = self.client.create_model_version(
+            CLASSIFIER, source=f"models:/{model_id}", run_id=run, tags=dict(tags), model_id=model_id
+        )
+        return str(made.version)
+
+    def _search(self, query: str) -> "list[RegisteredVersion]":
+        """Registered versions, newest first."""
+        newest_first = ["version_number DESC"]
+        page = self.client.search_model_versions(query, order_by=newest_first)
+        found = list(page)
+        while page.token:
+            page = self.client.search_model_versions(query, order_by=newest_first, page_token=page.token)
+            found += page
+        return found
+
+    def _described(self, found: "Sequence[RegisteredVersion]", past: Sequence[Change]) -> list[Version]:
+        return describe(self.client, found, {change.version: change.at for change in past})
 
 
-def _since(found: "RegisteredVersion") -> datetime:
-    promoted = found.tags.get(_PROMOTED)
-    return (
-        datetime.fromisoformat(promoted) if promoted else datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
-    )
+def _aliases(model: "RegisteredModel") -> dict[str, str]:
+    return {alias: str(number) for alias, number in model.aliases.items()}
 
 
-def signature(contract: contracts.Contract) -> "ModelSignature":
-    """The contract as MLflow states it: raw columns in, the two classes' probabilities out."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
-
-    kinds = {"integer": DataType.long, "number": DataType.double, "boolean": DataType.boolean}
-    specs = []
-    for name, column in contract.features.items():
-        if column.may_be_missing and not column.is_numeric:
-            # by any stricter type MLflow would make False of a missing boolean
-            specs.append(ColSpec(AnyType(), name, required=False))
-            continue
-        kind = kinds.get(column.type)
-        if kind is None:
-            kind = DataType.string if isinstance(column.values[0], str) else DataType.long
-        if column.may_be_missing and kind is DataType.long:
-            kind = DataType.double  # a long has no way to be missing
-        specs.append(ColSpec(kind, name, required=not column.may_be_missing))
-    return ModelSignature(Schema(specs), Schema([TensorSpec(np.dtype("float64"), (-1, 2))]))
-
-
-def _database_error() -> type[Exception]:
-    """What a broken SQLite registry raises. A client of a server needs no SQLAlchemy."""
-    raised: type[Exception] = MlflowException
-    with suppress(ImportError):
-        from sqlalchemy.exc import SQLAlchemyError as raised
-    return raised
-
-
-def _run_id(run_uri: str) -> str:
-    return run_uri.removeprefix("runs:/").split("/")[0]
+def _download_error(error: OSError) -> type[ChurnError]:
+    """A server that is ill tells nothing of the version."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    return Unavailable if status >= HTTPStatus.INTERNAL_SERVER_ERROR else RefusedModel

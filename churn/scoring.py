@@ -1,30 +1,27 @@
 """The one door to a score: API, batch and every later shell go through :class:`Scorer`."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
-from churn.contract import BANDS, Contract, load
-from churn.data import to_frame
-from churn.errors import Fault, InvalidData, RefusedModel
+from churn import compiled, contract, trust
+from churn.contract import BANDS, Contract
+from churn.encoding import Encoded, Encoder
+from churn.errors import RefusedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
-# Serving never unpickles: skops rebuilds only the types that it trusts itself and these. An imputer
-# remembers the dtype of its input; a tree's node indices are followed without a check of bounds,
-# hence :func:`_check_trees`.
-TRUSTED_TYPES = ["numpy.dtype", "sklearn.tree._tree.Tree"]
-
 PIPELINE_FILE = "model.skops"
 CONTRACT_FILE = "contract.yaml"
 DECISION_FILE = "decision.json"
-DEFAULT_THRESHOLD = 0.5
+CHECK_FILE = "check.json"
 ADDED_COLUMNS = ("churn_probability", "prediction", "risk")
 
 
@@ -48,31 +45,67 @@ class Prediction:
     imputed: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        # by hand: dataclasses.asdict copies deeply, and takes longer than the model
+        return {
+            "churn_probability": self.churn_probability,
+            "prediction": self.prediction,
+            "threshold": self.threshold,
+            "risk": self.risk,
+            "action": self.action,
+            "imputed": self.imputed,
+        }
+
+
+class Source(Protocol):
+    """What gives probabilities: the compiled scorer, or a pipeline that could not be compiled."""
+
+    def probabilities(self, encoded: Encoded) -> "NDArray[np.float64]": ...
+
+
+class PipelineSource:
+    """A scikit-learn pipeline behind the same door: slower, and right."""
+
+    def __init__(self, pipeline: "Pipeline", encoder: Encoder) -> None:
+        self.pipeline = pipeline
+        self._encoder = encoder
+
+    def probabilities(self, encoded: Encoded) -> "NDArray[np.float64]":
+        found: NDArray[np.float64] = self.pipeline.predict_proba(self._encoder.rows(encoded))[:, 1]
+        return found
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A version in memory: the fitted pipeline, the contract it was trained under, the decision."""
+    """A version in memory: what scores, the contract it was trained under, the decision."""
 
-    pipeline: "Pipeline"
+    source: Source
     contract: Contract
     threshold: float
     model: ModelVersion
 
-    def probabilities(self, features: pd.DataFrame) -> "NDArray[np.float64]":
-        """Churn probabilities, (n,), of validated rows, (n, features)."""
-        scores: NDArray[np.float64] = self.pipeline.predict_proba(features[list(self.contract.features)])[:, 1]
-        return scores
+    @cached_property
+    def encoder(self) -> Encoder:
+        return Encoder(self.contract)
 
-    def predict(self, customers: list[dict[str, Any]]) -> list[Prediction]:
-        """Score customers that the contract's request model has read, in their order."""
-        scores = self.probabilities(to_frame(customers, self.contract))
-        optional = [name for name, column in self.contract.features.items() if column.may_be_missing]
+    @property
+    def is_compiled(self) -> bool:
+        return isinstance(self.source, compiled.Compiled)
+
+    def probabilities(self, encoded: Encoded) -> "NDArray[np.float64]":
+        """Churn probabilities, (n,), of validated rows."""
+        return self.source.probabilities(encoded)
+
+    def predict(self, customers: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """Score customers whose values the contract has read, in their order."""
+        scores = self.probabilities(self.encoder.customers(customers)).tolist()
         return [
-            self._prediction(float(score), [name for name in optional if customer[name] is None])
+            self._prediction(score, [name for name in self._optional if customer[name] is None])
             for score, customer in zip(scores, customers, strict=True)
         ]
+
+    @cached_property
+    def _optional(self) -> list[str]:
+        return [name for name, column in self.contract.features.items() if column.may_be_missing]
 
     def _prediction(self, probability: float, imputed: list[str]) -> Prediction:
         band = self.contract.band_of(probability)
@@ -80,53 +113,71 @@ class Scorer:
         action = self.contract.risk[band].action
         return Prediction(probability, decided, self.threshold, band, action, imputed)
 
-    def score(self, rows: pd.DataFrame, parsed: pd.DataFrame) -> pd.DataFrame:
-        """A file's rows as they are, with :data:`ADDED_COLUMNS` behind them.
-
-        Args:
-            parsed: what :func:`churn.data.checked` made of the rows.
-
-        Raises:
-            InvalidData: a column has the name of an added one.
-        """
-        taken = [name for name in ADDED_COLUMNS if name in rows.columns]
-        if taken:
-            message = "a score is added under this name; rename the column or leave it out"
-            raise InvalidData([Fault(1, name, None, message) for name in taken])
-        probability = self.probabilities(parsed)
-        bands = pd.cut(
-            probability,
-            [self.contract.risk[band].threshold for band in reversed(BANDS)] + [float("inf")],
-            right=False,
-            labels=list(reversed(BANDS)),
-        )
-        return rows.assign(
-            churn_probability=probability,
-            prediction=(probability >= self.threshold).astype(int),
-            risk=bands.astype(str),
-        )
+    def bands(self, probability: "NDArray[np.float64]") -> "NDArray[np.int64]":
+        """The risk band of each probability, (n,), as its place among :data:`churn.contract.BANDS`."""
+        # from low to high, so that searchsorted counts how many thresholds a probability reaches
+        starts = [self.contract.risk[band].threshold for band in reversed(BANDS)]
+        return np.asarray(len(BANDS) - np.searchsorted(starts, probability, side="right"), dtype=np.int64)
 
 
-def load_scorer(folder: Path, model: ModelVersion) -> Scorer:
+def load_scorer(folder: Path, model: ModelVersion, *, threads: int = 1) -> Scorer:
     """Read a version from the folder that its artefacts were downloaded to.
 
-    Raises:
-        RefusedModel: a part is missing or broken, or the pipeline holds a type that is not
-            trusted; nothing of it has been executed.
-    """
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
+    Args:
+        threads: that one call of the compiled scorer may use.
 
+    Raises:
+        RefusedModel: a part is missing, broken or holds a type that is not trusted; or the parts
+            do not belong together: another contract than the scorer's, other probabilities than
+            the pipeline gave. Nothing of a refused version has been executed but its graph.
+    """
     try:
-        contract = load(_part(folder, CONTRACT_FILE))
+        trust.check(_part(folder, PIPELINE_FILE))
+        rows = contract.load(_part(folder, CONTRACT_FILE))
         decision = json.loads(_part(folder, DECISION_FILE).read_text(encoding="utf-8"))
-        pipeline = skops.io.load(_part(folder, PIPELINE_FILE), trusted=TRUSTED_TYPES)
-        _check_trees(pipeline)
-        return Scorer(pipeline, contract, float(decision["threshold"]), model)
-    except UntrustedTypesFoundException as error:
-        raise RefusedModel(f"{model.name} version {model.version} holds untrusted types: {error}") from error
+        encoder = Encoder(rows)
+        source: Source
+        if decision["compiled"]:
+            source = _compiled(folder, rows, threads)
+        else:
+            source = PipelineSource(load_pipeline(folder), encoder)
+        _check_probabilities(json.loads(_part(folder, CHECK_FILE).read_text(encoding="utf-8")), source, rows, encoder)
+        return Scorer(source, rows, float(decision["threshold"]), model)
     except Exception as error:  # whatever a broken artefact raises, the version is refused
         raise RefusedModel(f"{model.name} version {model.version} does not load: {error}") from error
+
+
+def load_pipeline(folder: Path) -> "Pipeline":
+    """The fitted pipeline of a version's folder, read without unpickling anything.
+
+    Raises:
+        ValueError: it is broken, or holds a type that is not trusted.
+    """
+    import skops.io
+
+    path = _part(folder, PIPELINE_FILE)
+    trust.check(path)
+    pipeline: Pipeline = skops.io.load(path, trusted=list(trust.TRUSTED_TYPES))
+    _check_trees(pipeline)
+    return pipeline
+
+
+def _compiled(folder: Path, rows: Contract, threads: int) -> compiled.Compiled:
+    source = compiled.Compiled(_part(folder, compiled.FILE), threads=threads)
+    if source.row_hash != rows.row_hash:
+        raise ValueError(f"{compiled.FILE} was made for other columns than those of {CONTRACT_FILE}")
+    return source
+
+
+def _check_probabilities(check: dict[str, Any], source: Source, rows: Contract, encoder: Encoder) -> None:
+    """Hold the source against what the pipeline said, in training, of rows that travel along."""
+    faults = [fault for row in check["customers"] for fault in rows.read(row)[1]]
+    if faults:
+        raise ValueError(f"the rows of {CHECK_FILE} do not fit {CONTRACT_FILE}: {faults[0][0]}: {faults[0][1]}")
+    found = source.probabilities(encoder.customers(check["customers"]))
+    off = np.abs(found - np.array(check["churn_probability"])).max()
+    if not off <= compiled.TOLERANCE:  # also where it is no number
+        raise ValueError(f"it gives other probabilities than its pipeline gave, by up to {off:.2g}")
 
 
 def _check_trees(pipeline: "Pipeline") -> None:
@@ -134,7 +185,10 @@ def _check_trees(pipeline: "Pipeline") -> None:
 
     A node's children stand behind it, as scikit-learn builds them, so that no walk is endless.
     """
-    for member in getattr(pipeline.steps[-1][1], "estimators_", []):
+    model = pipeline.steps[-1][1]
+    for fitted in getattr(model, "calibrated_classifiers_", []):
+        model = fitted.estimator
+    for member in getattr(model, "estimators_", []):
         tree = member.tree_
         inner = tree.children_left != -1
         own = np.arange(tree.node_count)[inner]

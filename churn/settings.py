@@ -51,14 +51,24 @@ class Settings(BaseSettings):
     """When `churn_training` runs by itself, as cron (UTC)."""
     watch_seconds: int = Field(default=10, ge=1)
     """How often the pipeline looks whether the training rows have changed."""
-    candidates: Annotated[list[str], NoDecode] = ["logistic_regression", "random_forest"]
+    candidates: Annotated[list[str], NoDecode] = ["logistic_regression", "random_forest", "lightgbm"]
     """The models that a training compares, by comma."""
     folds: int = Field(default=5, ge=2)
     """Folds of the cross-validation."""
+    repeats: int = Field(default=4, ge=1, le=100)
+    """How often the cross-validation is repeated, each time over other folds."""
+    tuning_seconds: float = Field(default=30, ge=0)
+    """What each candidate's search for its parameters may take, in all folds together; 0: none."""
+    gate_log_loss: float = Field(default=0.005, ge=0)
+    """By how much a challenger's log loss on the gate set may exceed the champion's."""
+    gate_profit: float = Field(default=0.01, ge=0)
+    """Which share of the champion's expected profit a challenger may lose."""
+    gate_calibration: float = Field(default=0.02, ge=0)
+    """How far a challenger's calibration error may exceed what chance explains."""
     seed: int = Field(default=20, ge=0, le=2**32 - 1)
     """Seed of the folds and the models."""
     reload_seconds: float = Field(default=5, gt=0)
-    """How often each API worker looks which version is in service."""
+    """How often the API asks the registry which version is in service."""
 
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """The MLflow server. Unset: the SQLite registry in CHURN_HOME, whatever server may run."""

@@ -15,19 +15,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test may depend on, or write into, the stack of whoever runs it."""
+    """No test may depend on, or write into, the stack of whoever runs it; and none trains for long."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("CHURN_", "MLFLOW_", "AIRFLOW"))]:
             patch.delenv(name)
         patch.setitem(Settings.model_config, "env_file", None)
         patch.setenv("CHURN_HOME", str(tmp_path_factory.mktemp("nothing-here")))
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("CHURN_TUNING_SECONDS", "0")
+        patch.setenv("CHURN_REPEATS", "1")
         yield
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The settings of a home in which the shipped data has been trained on."""
+    """The settings of a home in which the shipped data has been trained on, without a search."""
     return settings_of.load().model_copy(update={"home": tmp_path_factory.mktemp("home")})
 
 

@@ -1,4 +1,4 @@
-"""DAG `churn_training`: from the contract's rows to a champion in service.
+"""DAG `churn_training`: from the contract's rows to a challenger, and past the gate into service.
 
 It runs when no champion exists or the rows or the contract change (an asset that a trigger
 watches), on a schedule, and by hand with parameters. The steps are those of ``churn.jobs``.
@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from churn_triggers import TrainingIsDue
 
 from churn import jobs, settings
-from churn.errors import ChurnError, InvalidData, Unavailable
+from churn.errors import ChurnError, InvalidData, Refused, Unavailable
 
 SETTINGS = settings.load()
 TRAINING_ROWS = Asset(
@@ -59,12 +59,12 @@ def prepare(params: dict[str, Any], run_id: str, dag_run: Any) -> str:
 
 @task(map_index_template="{{ candidate }}")
 def train(prepared: str, candidate: str, params: dict[str, Any]) -> str:
-    """Cross-validate, fit and log one candidate; the URI of its run."""
+    """Search, cross-validate, fit and log one candidate; the URI of its run."""
     if candidate not in params["candidates"]:
         raise AirflowSkipException(f"{candidate} was not asked for")
     with told():
-        folds, seed = params["folds"], params["seed"]
-        return jobs.train_candidate(SETTINGS, Path(prepared), candidate, folds=folds, seed=seed)
+        plan = jobs.plan_of(SETTINGS, **{name: params[name] for name in ("folds", "repeats", "seconds", "seed")})
+        return jobs.train_candidate(SETTINGS, Path(prepared), candidate, plan)
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
@@ -74,19 +74,38 @@ def compare(runs: list[str]) -> str:
         return jobs.compare(SETTINGS, list(runs))
 
 
-@task(outlets=[CHAMPION])
-def register_and_promote(run: str) -> str:
-    """Register the better run and put it into service; the URI of the version."""
+@task
+def register(run: str, prepared: str) -> str:
+    """Register the better run as the challenger; its version."""
     with told():
-        version = jobs.register_and_promote(SETTINGS, run)
-        return f"models:/{version.name}/{version.version}"
+        return jobs.register(SETTINGS, run, Path(prepared))
+
+
+@task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+def judge(version: str, prepared: str, runs: list[str]) -> str:
+    """Hold the challenger against the champion and report on it; its version."""
+    with told():
+        return jobs.judge(SETTINGS, version, Path(prepared), list(runs)).version
+
+
+@task(outlets=[CHAMPION])
+def promote(version: str, params: dict[str, Any], run_id: str) -> str:
+    """Put the challenger into service, if the gate lets it pass; the URI of the version."""
+    with told():
+        try:
+            done = jobs.promote(
+                SETTINGS, version, by=f"Airflow: churn_training {run_id}", accept_contract=params["accept_contract"]
+            )
+        except Refused as error:  # a training that does not better the model has not failed
+            raise AirflowSkipException(str(error)) from error
+        return f"models:/{done.name}/{done.version}"
 
 
 @dag(
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable(SETTINGS.training_schedule, timezone="UTC"), assets=[TRAINING_ROWS]
     ),
-    description="Train the candidates on the contract's rows and put the better one into service",
+    description="Train the candidates on the contract's rows; the better one goes into service if the gate passes it",
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,
@@ -103,13 +122,21 @@ def register_and_promote(run: str) -> str:
             uniqueItems=True,
         ),
         "folds": Param(SETTINGS.folds, type="integer", minimum=2, maximum=50),
+        "repeats": Param(SETTINGS.repeats, type="integer", minimum=1, maximum=100),
+        "seconds": Param(
+            SETTINGS.tuning_seconds, type="number", minimum=0, description="Budget of each candidate's search"
+        ),
         "seed": Param(SETTINGS.seed, type="integer", minimum=0),
+        "accept_contract": Param(
+            False, type="boolean", description="Also promote a model that asks for other rows than the one in service"
+        ),
     },
 )
 def churn_training() -> None:
     prepared = prepare()  # type: ignore[call-arg]
     runs = train.partial(prepared=prepared).expand(candidate=SETTINGS.candidates)
-    register_and_promote(compare(runs))
+    challenger = register(compare(runs), prepared)
+    promote(judge(challenger, prepared, runs))  # type: ignore[call-arg]
 
 
 churn_training()

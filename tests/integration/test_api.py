@@ -8,14 +8,18 @@ import pytest
 
 from api.customers import MOST_CUSTOMERS
 from churn.data import to_frame
+from churn.scoring import load_pipeline
 
 PROBLEM = "application/problem+json"
 
 
 @pytest.fixture(scope="module")
-def in_memory(scorer, customers) -> np.ndarray:
+def in_memory(settings, champion, scorer, customers, tmp_path_factory) -> np.ndarray:
     """What the pipeline itself says of the first 500 customers."""
-    return scorer.pipeline.predict_proba(to_frame(customers[:500], scorer.contract))[:, 1]
+    from churn.registry import Registry
+
+    pipeline = load_pipeline(Registry(settings).download(champion, tmp_path_factory.mktemp("champion") / "copy"))
+    return pipeline.predict_proba(to_frame(customers[:500], scorer.contract))[:, 1]
 
 
 def test_500_rows_one_by_one_equal_the_pipeline(client, customers, in_memory) -> None:
@@ -160,6 +164,8 @@ def test_what_is_in_service_is_told(client, champion) -> None:
     assert (model["name"], model["version"]) == (champion.name, champion.version)
     assert 0.83 < model["metrics"]["roc_auc"] < 0.87
     assert len(model["data_hash"]) == 64
+    assert model["compiled"] is True
+    assert client.get("/models").get_json()["refused"] == []
 
 
 def test_the_schema_describes_a_customer_that_is_accepted(client) -> None:

@@ -35,6 +35,9 @@ def test_readiness_and_models(api: Client, champion) -> None:
     assert api.readiness().ready
     assert api.models()[0]["version"] == champion.version
     assert api.training() is None
+    assert api.refused() == []
+    assert [term.version for term in api.history()] == [champion.version]
+    assert "churn_requests_total" in api.metrics()
 
 
 @pytest.mark.parametrize("told", [[], {}, {"models": 1}])
@@ -43,7 +46,7 @@ def test_another_server_is_told_from_the_api(told: object) -> None:
     with pytest.raises(Unavailable):
         other.predict({})
     other = Client("http://other", transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"other": told})))
-    for ask in (other.contract, other.models):
+    for ask in (other.contract, other.models, other.refused, other.history, lambda: other.rollback("x")):
         with pytest.raises(Unavailable, match="not this version of the API"):
             ask()
 

@@ -51,6 +51,7 @@ def test_a_run_trains_and_promotes(airflow) -> None:
     assert champion.provenance["candidate"] == "logistic_regression"
     assert 0.8 < champion.metrics["roc_auc"] < 0.88
     assert "models:/churn-classifier/1" in told
+    assert Registry(settings).history()[0].by.startswith("Airflow: churn_training")
     assert (airflow.home / "var/prepared").is_dir()
 
 

@@ -16,13 +16,17 @@ def test_the_curl_example_gives_the_reply_that_is_shown(client) -> None:
     assert shown
     told = client.post("/predict", data=body[1], content_type="application/json").get_json()
     expected = json.loads(shown[1])
-    assert told.pop("churn_probability") == pytest.approx(expected.pop("churn_probability"), abs=1e-3)
+    # what is shown is the default training's, whose search ends by the clock; this one has not searched
+    assert told.pop("churn_probability") == pytest.approx(expected.pop("churn_probability"), abs=0.03)
     assert told == expected
 
 
 def test_the_figures_are_those_of_the_champion(champion) -> None:
-    row = next(line for line in README.splitlines() if line.startswith("| random forest (chosen"))
+    assert champion.provenance["candidate"] == "lightgbm"
+    row = next(line for line in README.splitlines() if line.startswith("| LightGBM (chosen"))
     shown = [float(figure) for figure in re.findall(r"\d\.\d{4}", row)]
-    names = ("roc_auc", "pr_auc", "brier", "log_loss")
-    measured = [champion.metrics[key] for name in names for key in (name, f"{name}_std")]
-    assert shown == pytest.approx(measured, abs=2e-4)
+    measured = [champion.metrics[name] for name in ("roc_auc", "pr_auc", "brier", "log_loss")]
+    assert shown == pytest.approx(measured, abs=2e-3)
+    report = re.search(r"ROC-AUC (\d\.\d{3}) \(", README)
+    assert report
+    assert float(report[1]) == pytest.approx(champion.metrics["report_roc_auc"], abs=3e-3)

@@ -98,17 +98,18 @@ def test_xcoms_are_paths_and_uris(stack: Stack) -> None:
     tasks = f"/api/v2/dags/churn_training/dagRuns/{quote(run['dag_run_id'], safe='')}/taskInstances"
     value = {
         task: airflow(stack, f"{tasks}/{task}/xcomEntries/return_value")["value"]
-        for task in ("prepare", "compare", "register_and_promote")
+        for task in ("prepare", "compare", "register", "promote")
     }
     assert str(value["prepare"]).startswith(str(stack.home / "prepared"))
     assert str(value["compare"]).startswith("runs:/")
-    assert value["register_and_promote"] == "models:/churn-classifier/1"
+    assert value["register"] == "1"
+    assert value["promote"] == "models:/churn-classifier/1"
 
 
 def test_mlflow_shows_the_runs_and_the_champion(stack: Stack) -> None:
     api = f"{stack.url('MLFLOW')}/api/2.0/mlflow"
     found = httpx.post(f"{api}/runs/search", json={"experiment_ids": ["1"]}).json()
-    assert len(found["runs"]) == 2
+    assert len(found["runs"]) == 3
     alias = httpx.get(f"{api}/registered-models/alias?name=churn-classifier&alias=champion")
     assert str(alias.json()["model_version"]["version"]) == "1"
 

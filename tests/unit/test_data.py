@@ -15,6 +15,7 @@ from churn import contract as contracts
 from churn.contract import Contract, FileFormat
 from churn.data import checked, read_chunks, read_rows, to_frame, validate
 from churn.errors import InvalidData, UnreadableFile
+from churn.reading import read_pieces
 
 TELCO = Path(__file__).resolve().parents[2] / "data" / "telco" / "customers.csv"
 
@@ -415,6 +416,19 @@ def test_parquet_of_any_type_is_read_or_refused_cell_by_cell(
         blank = small.features[name].blank if name in small.features else "refuse"
         wrong = [row for row, cell in enumerate(cells, 2) if cell is not None or blank == "refuse"]
         assert told == [(row, name) for row in wrong]
+
+
+def test_small_row_groups_make_pieces_of_the_size_asked_and_one_dictionary_each(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    texts = ["a", "b", "a", "c", "c", None, "a", "d"]
+    parquet.write_table(arrow.table({"t": texts, "n": range(8)}), path, row_group_size=2)
+    pieces = list(read_pieces(path, FileFormat(), 4, repeating=["t", "n", "absent"]))
+    assert [piece.rows.tolist() for piece in pieces] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [str(kind) for kind in pieces[0].types.types] == ["string", "int64"]
+    for piece in pieces:
+        first, second = piece.table.column("t").chunks
+        assert first.dictionary.equals(second.dictionary)
+    assert [cell for piece in pieces for cell in piece.table.column("t").to_pylist()] == texts
 
 
 def test_parquet_without_rows_and_files_that_are_none(small: Contract, tmp_path: Path) -> None:

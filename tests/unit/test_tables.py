@@ -3,24 +3,23 @@
 import decimal
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as arrow
 import pytest
 from pyarrow import parquet
 
 from churn.contract import FileFormat
 from churn.errors import UnreadableFile
-from churn.reading import read_chunks, read_rows
+from churn.reading import read_pieces, read_rows
 from churn.tables import writer
 
-PIECES = [pd.DataFrame({"a": ["x", 'y "q", z'], "p": [0.25, 0.5]}), pd.DataFrame({"a": ["ü\nv"], "p": [1.0]})]
+PIECES = [arrow.table({"a": ["x", 'y "q", z'], "p": [0.25, 0.5]}), arrow.table({"a": ["ü\nv"], "p": [1.0]})]
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.PQ"])
 def test_pieces_become_one_file(name: str, tmp_path: Path) -> None:
     with writer(tmp_path / name, FileFormat()) as write:
         for piece in PIECES:
-            write(piece)
+            write(piece, piece.schema)
         assert not (tmp_path / name).exists()
     rows = read_rows(tmp_path / name, FileFormat())
     assert rows["a"].tolist() == ["x", 'y "q", z', "ü\nv"]
@@ -31,16 +30,20 @@ def test_pieces_become_one_file(name: str, tmp_path: Path) -> None:
 def test_the_data_sets_own_format(tmp_path: Path) -> None:
     form = FileFormat(separator=";", decimal=",", encoding="cp1252")
     with writer(tmp_path / "out.csv", form) as write:
-        write(pd.DataFrame({"größe": ["ä;b"], "p": [0.25]}))
-    assert (tmp_path / "out.csv").read_bytes() == 'größe;p\n"ä;b";0,25\n'.encode("cp1252")
-    assert read_rows(tmp_path / "out.csv", form).to_dict("list") == {"größe": ["ä;b"], "p": ["0,25"]}
+        table = arrow.table(
+            {"größe": ["ä;b", None], "p": [0.25, None], "short": arrow.array([1.5, 0.1], arrow.float32())}
+        )
+        write(table, table.schema)
+    assert (tmp_path / "out.csv").read_bytes() == 'größe;p;short\n"ä;b";0,25;1,5\n;;0,1\n'.encode("cp1252")
+    told = read_rows(tmp_path / "out.csv", form).to_dict("list")
+    assert told == {"größe": ["ä;b", ""], "p": ["0,25", ""], "short": ["1,5", "0,1"]}
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_nothing_is_left_of_a_failure(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("old")
     with pytest.raises(ZeroDivisionError), writer(tmp_path / name, FileFormat()) as write:
-        write(PIECES[0])
+        write(PIECES[0], PIECES[0].schema)
         raise ZeroDivisionError
     assert (tmp_path / name).read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -49,12 +52,13 @@ def test_nothing_is_left_of_a_failure(name: str, tmp_path: Path) -> None:
 def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
     for target in (tmp_path, tmp_path / "none" / "out.csv", tmp_path / "none" / "out.parquet"):
         with pytest.raises(UnreadableFile), writer(target, FileFormat()) as write:
-            write(PIECES[0])
+            write(PIECES[0], PIECES[0].schema)
     with (
         pytest.raises(UnreadableFile, match="cp1252"),
         writer(tmp_path / "a.csv", FileFormat(encoding="cp1252")) as w,
     ):
-        w(pd.DataFrame({"a": ["☃"]}))
+        snow = arrow.table({"a": ["☃"]})
+        w(snow, snow.schema)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -80,8 +84,22 @@ def test_parquet_types_are_carried_through(tmp_path: Path) -> None:
     )
     parquet.write_table(table, tmp_path / "in.parquet")
     with writer(tmp_path / "out.parquet", FileFormat()) as write:
-        for piece in read_chunks(tmp_path / "in.parquet", FileFormat(), chunk=1):
-            write(piece)
+        for piece in read_pieces(tmp_path / "in.parquet", FileFormat(), chunk=1):
+            write(piece.table, piece.types)
     back = parquet.read_table(tmp_path / "out.parquet")
     assert back.to_pylist() == table.to_pylist()
     assert back.schema.types == table.schema.types
+
+
+def test_texts_that_are_given_as_dictionaries_are_texts_in_the_file(tmp_path: Path) -> None:
+    texts = arrow.schema([("a", arrow.large_string()), ("b", arrow.dictionary(arrow.int32(), arrow.string()))])
+    pieces = [arrow.table({"a": cells, "b": cells}) for cells in (["x", None, "x"], ["y", "x", None])]
+    pieces = [arrow.table([column.dictionary_encode() for column in piece.columns], ["a", "b"]) for piece in pieces]
+    for name in ("out.parquet", "out.csv"):
+        with writer(tmp_path / name, FileFormat()) as write:
+            for piece in pieces:
+                write(piece, texts)
+    back = parquet.read_table(tmp_path / "out.parquet")
+    assert back.schema.types == texts.types
+    assert back["a"].to_pylist() == back["b"].to_pylist() == ["x", None, "x", "y", "x", None]
+    assert (tmp_path / "out.csv").read_text() == "a,b\nx,x\n,\nx,x\ny,y\nx,x\n,\n"

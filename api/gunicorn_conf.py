@@ -1,0 +1,56 @@
+"""How gunicorn runs the API: ``gunicorn --config api/gunicorn_conf.py``. Options of its command line win."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from churn.services import address
+from churn.settings import load
+
+_settings = load()
+
+wsgi_app = "api.app:create_app()"
+bind = address(_settings.bind, _settings.api_port)
+workers = _settings.api_workers
+worker_class = "gthread"
+# a request computes nearly all its time, so that threads only keep a slow one, a thousand customers or
+# a promotion, from holding up the others: 2, 4 and 8 of them give the same requests per second, and a
+# shorter switch interval of the interpreter changes nothing that can be measured
+threads = 4
+# no preload: OpenMP, which a pipeline that could not be compiled runs on, does not survive a fork
+preload_app = False
+graceful_timeout = 15
+# longer than clients keep an idle connection, so that it is they who close it
+keepalive = 15
+# nothing talks to it, and it would lie in the home of a user who may have none
+control_socket_disable = True
+
+# the log is no place for the bars that MLflow draws at each download
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+# where each worker keeps its numbers; of this master alone, and not in CHURN_HOME: containers that
+# share a volume count their processes alike
+_numbers = Path(
+    os.environ.setdefault(
+        "PROMETHEUS_MULTIPROC_DIR", str(Path(tempfile.gettempdir()) / f"churn-metrics-{os.getuid()}-{os.getpid()}")
+    )
+)
+
+
+def on_starting(_server: Any) -> None:
+    """Begin with no numbers of an earlier run."""
+    shutil.rmtree(_numbers, ignore_errors=True)
+    _numbers.mkdir(mode=0o700, parents=True)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """A dead worker serves no version. What it has counted stays counted."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server: Any) -> None:
+    shutil.rmtree(_numbers, ignore_errors=True)

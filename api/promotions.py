@@ -1,0 +1,173 @@
+"""``GET /models/history``, ``POST /models/<name>/promote`` and ``/rollback``: which version is in service, and when."""
+
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import abort, current_app, request
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api.customers import read_json
+from api.document import PROBLEMS, body_of, said
+from api.models import state
+from api.replies import HistoryReply, ModelsReply
+from api.serving import serving
+from churn.errors import Fault, InvalidData, NoChampion, Refused
+from churn.services import is_private
+
+if TYPE_CHECKING:
+    from churn.registry import Registry
+
+blueprint = APIBlueprint("promotions", __name__, abp_tags=[Tag(name="models")])
+
+_ANSWERS: dict[str | int, Any] = {
+    200: ModelsReply,
+    **{status: PROBLEMS[status] for status in (400, 415, 422, 503)},
+    403: said("Not asked from this machine"),
+    404: said("No such model or version"),
+    409: said("Refused: by the gate, by its contract, or because it does not load"),
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Promote(_Body):
+    """Which version is to go into service."""
+
+    version: str = Field(min_length=1, max_length=20)
+    reason: str = Field("", max_length=1_000, description="Goes into the history")
+    despite_gate: str = Field(
+        "", max_length=1_000, description="The reason to overrule the gate; goes into the history"
+    )
+    accept_contract: bool = Field(False, description="Whether the rows that callers send may change with it")
+
+
+class Rollback(_Body):
+    """Why the version before goes back into service."""
+
+    reason: str = Field("", max_length=1_000, description="Goes into the history")
+
+
+class ModelPath(BaseModel):
+    name: str = Field(description="The registered model, as `GET /models` names it")
+
+
+Wanted = TypeVar("Wanted", bound=_Body)
+
+
+@blueprint.get(
+    "/models/history",
+    operation_id="history",
+    summary="Which version was in service when",
+    responses={200: HistoryReply, 503: PROBLEMS[503]},
+)
+def history() -> dict[str, Any]:
+    """Every term in service, newest first: from when to when, who or what began it, how and why."""
+    terms = [
+        {**asdict(term), "since": term.since.isoformat(), "until": term.until and term.until.isoformat()}
+        for term in serving().registry.history()
+    ]
+    return {"history": terms}
+
+
+@blueprint.post(
+    "/models/<name>/promote",
+    operation_id="promote",
+    summary="Put a version into service",
+    request_body=body_of(Promote),
+    responses=_ANSWERS,
+)
+def promote(path: ModelPath) -> dict[str, Any]:
+    """The version must have passed the gate against the one in service, and must load. All workers
+    serve it within seconds; what is in service already stays."""
+    _only_from_this_machine()
+    wanted = _read(Promote)
+    registry = _registry(path.name)
+    from churn import promotion
+
+    promotion.promote(
+        registry,
+        wanted.version,
+        by=_asker(),
+        reason=wanted.reason,
+        despite_gate=wanted.despite_gate,
+        accept_contract=wanted.accept_contract,
+    )
+    serving().refresh()
+    return state()
+
+
+@blueprint.post(
+    "/models/<name>/rollback",
+    operation_id="rollback",
+    summary="Go back to the version before",
+    request_body=body_of(Rollback),
+    responses=_ANSWERS,
+)
+def rollback(path: ModelPath) -> dict[str, Any]:
+    """The version that the present one replaced goes back into service."""
+    _only_from_this_machine()
+    wanted = _read(Rollback)
+    registry = _registry(path.name)
+    from churn import promotion
+
+    try:
+        promotion.rollback(registry, by=_asker(), reason=wanted.reason)
+    except NoChampion as error:
+        raise Refused(str(error)) from error
+    serving().refresh()
+    return state()
+
+
+def _only_from_this_machine() -> None:
+    """Whoever reaches these routes may change what is served, so nobody else may reach them.
+
+    A page of another site cannot post JSON here; one whose name has come to mean this machine
+    (DNS rebinding) could, and gives itself away by its origin.
+    """
+    bind = current_app.extensions["churn.bind"]
+    if not is_private(bind):
+        abort(
+            HTTPStatus.FORBIDDEN,
+            f"the service listens beyond this machine (CHURN_BIND={bind}), where anybody could ask for this; "
+            "use `churn promote` and `churn rollback` where the stack runs",
+        )
+    origin = request.headers.get("Origin")
+    if origin and not _is_local(origin):
+        abort(HTTPStatus.FORBIDDEN, "a page of another site may not ask for this")
+
+
+def _is_local(origin: str) -> bool:
+    try:
+        return is_private(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
+
+
+def _read(kind: type[Wanted]) -> Wanted:
+    body = read_json()
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        faults = [
+            Fault(None, ".".join(map(str, one["loc"])), None if one["type"] == "missing" else one["input"], one["msg"])
+            for one in error.errors(include_url=False, include_context=False)
+        ]
+        raise InvalidData(faults) from error
+
+
+def _registry(name: str) -> "Registry":
+    registry = serving().registry
+    from churn.registry import CLASSIFIER
+
+    if name != CLASSIFIER:
+        abort(HTTPStatus.NOT_FOUND, f"there is no model of that name; the one there is is {CLASSIFIER}")
+    return registry
+
+
+def _asker() -> str:
+    return f"api, asked from {request.remote_addr}"

@@ -1,0 +1,51 @@
+"""``python -m bench``: measure serving and batch, and write what was seen.
+
+A full run takes about half an hour, starts its own servers in a temporary folder, and wants a quiet machine.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import batch, machine, report, serving
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 1 where a bar is missed and ``--strict`` was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="does the bench run? its figures say little")
+    parser.add_argument("--strict", action="store_true", help="exit status 1 if a bar is missed")
+    parser.add_argument("--only", choices=("serving", "batch"), help="one half")
+    parser.add_argument("--output", type=Path, help="where the report goes; bench/RESULTS.md after a full run")
+    asked = parser.parse_args(arguments)
+    # MLflow reads these when it is imported
+    os.environ.update(MLFLOW_LOGGING_LEVEL="WARNING", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+    found = machine.description()
+    sections = []
+    with tempfile.TemporaryDirectory(prefix="churn-bench-") as scratch:
+        for name, part in (("serving", serving), ("batch", batch)):
+            if asked.only in (None, name):
+                folder = Path(scratch) / name
+                folder.mkdir()
+                effort = part.QUICK if asked.quick else part.Effort()
+                sections.append(part.run(folder, effort, _say))
+    command = shlex.join(["python", "-m", "bench", *arguments]) if arguments else "make bench"
+    text = report.markdown(found, command, sections)
+    # half a run, or a quick one, does not take the place of a full one unasked
+    if target := asked.output or (None if asked.quick or asked.only else RESULTS):
+        target.write_text(text, encoding="utf-8")
+    print(text)
+    return int(asked.strict and any(not bar.met for section in sections for bar in section.bars))
+
+
+def _say(what: str) -> None:
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""The routes that change what is in service, over a real SQLite registry."""
+
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.serving import Serving
+from churn import settings as settings_of
+from churn.client import Client, Refused
+from churn.registry import Registry
+from churn.settings import Settings
+from tests import versions
+from tests.versions import NOBODY
+
+ONE, TWO, SHORT, CUT = "1234"
+MODEL = "churn-classifier"
+PROBLEM = "application/problem+json"
+PROMOTE = f"/models/{MODEL}/promote"
+ROLLBACK = f"/models/{MODEL}/rollback"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose registry holds two good versions, one of other rows and a broken one; the first is in service."""
+    folder = tmp_path_factory.mktemp("versions")
+    settings = settings_of.load().model_copy(update={"home": folder / "home"})
+    good = [versions.write(folder / "a"), versions.write(folder / "b", start=900)]
+    short = versions.write(folder / "short", without_last=True)
+    cut = versions.tampered(good[0], folder / "cut", "scorer.onnx", b"cut")
+    registry = Registry(settings)
+    for one in (*good, short, cut):
+        versions.register(settings, one)
+    registry.move(registry.version(ONE), by="the training", how="promote")
+    return folder
+
+
+@pytest.fixture
+def settings(made: Path, tmp_path: Path) -> Settings:
+    home = tmp_path / "home"
+    (home / "mlflow").mkdir(parents=True)
+    shutil.copy(made / "home/mlflow/mlflow.db", home / "mlflow")
+    return settings_of.load().model_copy(update={"home": home})
+
+
+@pytest.fixture
+def app(settings: Settings):
+    serving = Serving(settings)
+    serving.refresh()
+    return create_app(settings, serving=serving)
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.fixture
+def api(app) -> Client:
+    return Client("http://api", transport=httpx.WSGITransport(app=app))
+
+
+def judged(settings: Settings, number: str, verdict: str) -> None:
+    registry = Registry(settings)
+    registry.judged(registry.version(number), {"gate": verdict, "gate_against": ONE, "gate_reason": "worse by far"})
+
+
+def test_there_and_back_and_the_history_tells(api: Client, settings) -> None:
+    judged(settings, TWO, "passed")
+    assert [model["version"] for model in api.promote(MODEL, TWO)] == [TWO]
+    assert api.predict(api.contract().example).model_version == TWO
+    assert [model["version"] for model in api.rollback(MODEL, reason="it was worse")] == [ONE]
+    assert api.predict(api.contract().example).model_version == ONE
+    terms = api.history()
+    assert [(term.version, term.how) for term in terms] == [(ONE, "rollback"), (TWO, "promote"), (ONE, "promote")]
+    assert terms[0].reason == "it was worse"
+    assert terms[0].by.startswith("api")
+    assert terms[0].until is None
+    assert terms[1].until == terms[0].since
+
+
+def test_what_is_in_service_already_stays(client) -> None:
+    reply = client.post(PROMOTE, json={"version": ONE})
+    assert (reply.status_code, reply.get_json()["models"][0]["version"]) == (200, ONE)
+    assert len(client.get("/models/history").get_json()["history"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "detail"),
+    [
+        (PROMOTE, {"version": "17"}, 404, "no version '17'"),
+        ("/models/other/promote", {"version": TWO}, 404, "no model of that name"),
+        ("/models/other/rollback", {}, 404, "no model of that name"),
+        (PROMOTE, {"version": TWO}, 409, "the gate has refused it: worse by far"),
+        (PROMOTE, {"version": SHORT, "despite_gate": "a test"}, 409, "asks for other rows"),
+        (PROMOTE, {"version": CUT, "despite_gate": "a test"}, 409, "does not load"),
+        (ROLLBACK, {}, 409, "nothing was in service before"),
+    ],
+)
+def test_what_is_refused_says_why_and_changes_nothing(client, settings, path, body, status: int, detail: str) -> None:
+    judged(settings, TWO, "refused")
+    reply = client.post(path, json=body)
+    assert (reply.status_code, reply.content_type) == (status, PROBLEM)
+    assert detail in reply.get_json()["detail"]
+    assert client.get("/models").get_json()["models"][0]["version"] == ONE
+
+
+def test_the_gate_and_the_contract_are_overruled_by_saying_so(client, settings) -> None:
+    judged(settings, TWO, "refused")
+    body = {"version": SHORT, "despite_gate": "the campaign needs it", "accept_contract": True}
+    assert client.post(PROMOTE, json=body).get_json()["models"][0]["version"] == SHORT
+    newest = client.get("/models/history").get_json()["history"][0]
+    assert "the campaign needs it" in newest["reason"]
+
+
+def test_with_nothing_in_service_there_is_no_way_back(settings, tmp_path) -> None:
+    empty = settings.model_copy(update={"home": tmp_path / "empty"})
+    client = create_app(empty, serving=Serving(empty)).test_client()
+    assert client.post(ROLLBACK, json={}).status_code == 409
+    assert client.get("/models/history").get_json() == {"history": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, ["version"]),
+        ({"version": 2}, ["version"]),
+        ({"version": ""}, ["version"]),
+        ({"version": TWO, "accept_contract": "yes"}, ["accept_contract"]),
+        ({"version": TWO, "despite_gate": "x" * 1001}, ["despite_gate"]),
+        ({"version": TWO, "force": True}, ["force"]),
+        ([], [""]),
+        ("2", [""]),
+    ],
+)
+def test_a_body_that_is_none_names_its_fields(client, body, fields: list[str]) -> None:
+    reply = client.post(PROMOTE, json=body)
+    assert (reply.status_code, reply.content_type) == (422, PROBLEM)
+    assert [fault["field"] for fault in reply.get_json()["errors"]] == fields
+
+
+def test_only_json_is_taken_so_that_no_other_page_can_ask(client) -> None:
+    body = '{"version": "2", "despite_gate": "a foreign page"}'
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        assert client.post(PROMOTE, data=body, content_type=kind).status_code == 415
+    for origin in ("https://elsewhere.example", "null", "http://["):
+        reply = client.post(PROMOTE, data=body, content_type="application/json", headers={"Origin": origin})
+        assert reply.status_code == 403, origin
+    assert client.get("/models").status_code == 200
+    reply = client.post(PROMOTE, json={"version": ONE}, headers={"Origin": "http://127.0.0.1:5055"})
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.7", "churn.example"])  # noqa: S104
+def test_beyond_this_machine_nobody_may_ask(settings, bind: str) -> None:
+    open_to_all = settings.model_copy(update={"bind": bind})
+    client = create_app(open_to_all, serving=Serving(open_to_all)).test_client()
+    for path, body in ((PROMOTE, {"version": ONE}), (ROLLBACK, {})):
+        reply = client.post(path, json=body)
+        assert (reply.status_code, reply.content_type) == (403, PROBLEM)
+        assert "CHURN_BIND" in reply.get_json()["detail"]
+
+
+def test_with_mlflow_down_it_is_told(settings) -> None:
+    down = settings.model_copy(update={"mlflow_tracking_uri": NOBODY})
+    api = Client("http://api", transport=httpx.WSGITransport(app=create_app(down, serving=Serving(down))))
+    for ask in (api.history, lambda: api.promote(MODEL, TWO), lambda: api.rollback(MODEL)):
+        with pytest.raises(Refused, match=NOBODY) as refusal:
+            ask()
+        assert refusal.value.status == 503

@@ -1,0 +1,73 @@
+"""The load generator counts what was answered, what was not, and what was answered wrongly."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from bench import load, report
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/gone":
+            self.close_connection = True
+            return
+        self.send_response(500 if self.path == "/ill" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        if self.path == "/closing":
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is told."""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def echoed(sent: bytes, received: bytes) -> str | None:
+    return None if sent == received else "not what was sent"
+
+
+@pytest.mark.parametrize("path", ["/", "/closing"])
+def test_every_request_is_counted_once(url: str, path: str) -> None:
+    seen = load.run(url + path, [b"1", b"22"], connections=4, requests=200, check=echoed)
+    assert (seen.requests, seen.failures, seen.statuses[200], len(seen.latencies)) == (200, 0, 200, 200)
+    assert 0 < seen.percentile(50) <= seen.percentile(99) <= seen.percentile(100)
+
+
+def test_other_statuses_lost_replies_and_wrong_ones_are_failures(url: str) -> None:
+    assert load.run(url + "/ill", [b"1"], connections=2, requests=20).failures == 20
+    gone = load.run(url + "/gone", [b"1"], connections=2, requests=6)
+    assert (gone.failures, gone.errors.total()) == (6, 6)
+    wrong = load.run(url, [b"1"], connections=2, requests=20, check=lambda *_: "no")
+    assert (wrong.failures, wrong.wrong) == (20, 20)
+    assert wrong.complaints[0] == "no"
+
+
+def test_nobody_there_is_told_and_ends(url: str) -> None:
+    assert load.run("http://127.0.0.1:9", [b"1"], connections=2, seconds=0.2).statuses.total() == 0
+
+
+def test_a_run_needs_an_end(url: str) -> None:
+    with pytest.raises(ValueError, match="needs an end"):
+        load.run(url, [b"1"])
+
+
+def test_a_missed_bar_is_told_as_missed() -> None:
+    section = report.Section("S", "t", ("a", "b", "c"), [("x", "y", "1")], [report.at_least("speed", 3, 2.5)])
+    text = report.markdown({"CPU": "one"}, "make bench", [section])
+    assert "1 of 1 bars missed" in text
+    assert "**no**" in text
+    assert not report.at_most("peak", 1.5, float("nan")).met
