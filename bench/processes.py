@@ -113,6 +113,8 @@ class Measured:
     seconds: float
     peak: int
     """Bytes of resident memory at its highest."""
+    said: str
+    """What it printed."""
 
 
 def measured(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Measured:
@@ -128,14 +130,15 @@ def measured(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Me
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    seconds, peak = json.loads(done.stdout.splitlines()[-1])
-    return Measured(seconds, peak * (1 if sys.platform == "darwin" else 1024))
+    *said, last = done.stdout.splitlines()
+    seconds, peak = json.loads(last)
+    return Measured(seconds, peak * (1 if sys.platform == "darwin" else 1024), "\n".join(said))
 
 
 _RUNNER = """
 import os, sys, time
 began = time.perf_counter()
-child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
 _, status, used = os.wait4(child, 0)
 print(f"\\n[{time.perf_counter() - began}, {used.ru_maxrss}]")
 sys.exit(os.waitstatus_to_exitcode(status) != 0)

@@ -4,6 +4,7 @@ import logging
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,8 +156,10 @@ def score(file: Path, output: Path) -> None:
 
     settings = load()
     _hush_mlflow()
-    done = _follow("Scoring", jobs.count_rows(file), jobs.score_file(settings, file, output))
-    click.echo(f"{output}: {done:,} rows scored")
+    scored = jobs.score_file(settings, file, output)  # the champion is loaded by now
+    began = time.monotonic()
+    done = _follow("Scoring", jobs.count_rows(file), scored)
+    click.echo(f"{output}: {done:,} rows scored in {time.monotonic() - began:.1f} s")
 
 
 @main.command(short_help="Put a version into service.")
