@@ -1,6 +1,6 @@
 """``python -m bench``: measure serving and batch, and write what was seen.
 
-A full run takes about half an hour, starts its own servers in a temporary folder, and wants a quiet machine.
+A full run takes about twenty minutes, starts its own servers in a temporary folder, and wants a quiet machine.
 """
 
 import argparse

@@ -141,8 +141,11 @@ def load_scorer(folder: Path, model: ModelVersion, *, threads: int = 1) -> Score
             source = _compiled(folder, rows, threads)
         else:
             source = PipelineSource(load_pipeline(folder), encoder)
+        threshold = float(decision["threshold"])
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"{DECISION_FILE} has the threshold {threshold:g}, which is no probability")
         _check_probabilities(json.loads(_part(folder, CHECK_FILE).read_text(encoding="utf-8")), source, rows, encoder)
-        return Scorer(source, rows, float(decision["threshold"]), model)
+        return Scorer(source, rows, threshold, model)
     except Exception as error:  # whatever a broken artefact raises, the version is refused
         raise RefusedModel(f"{model.name} version {model.version} does not load: {error}") from error
 

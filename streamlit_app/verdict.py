@@ -55,10 +55,10 @@ def _prediction(contract: Contract, told: Prediction) -> None:
         st.markdown(f"Customer **{plain(str(told.customer_id))}**", text_alignment="center")
     st.html(gauge.draw_reading(contract, told.churn_probability, told.risk, told.threshold))
     st.html(f'<p class="action {escape(told.risk)}"><span>Next step</span>{escape(told.action)}</p>')
-    leaves, reaches = ("leave", "reaches") if told.prediction else ("stay", "is below")
+    pays, reaches = ("pays", "reaches") if told.prediction else ("does not pay", "is below")
     st.markdown(
-        f"Predicted to **{leaves}**: {gauge.percent(told.churn_probability)} {reaches} the decision "
-        f"threshold of {gauge.setting(told.threshold)}, the line on the gauge."
+        f"Contacting **{pays}**: {gauge.percent(told.churn_probability)} {reaches} the decision "
+        f"threshold of {gauge.percent(told.threshold)}, the line on the gauge."
     )
     if told.imputed:
         names = ", ".join(f"**{plain(_title(contract, name))}**" for name in told.imputed)

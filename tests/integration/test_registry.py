@@ -116,6 +116,19 @@ def test_a_version_whose_contract_is_another_s_is_refused(downloaded: Path, tmp_
         load_scorer(copy, ModelVersion(CLASSIFIER, "9"))
 
 
+@pytest.mark.parametrize("threshold", ["NaN", "1.5", '"high"', "null"])
+def test_a_version_whose_threshold_is_no_probability_is_refused(
+    downloaded: Path, tmp_path: Path, threshold: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(downloaded, copy)
+    path = next(copy.rglob("decision.json"))
+    decision = json.loads(path.read_text())
+    path.write_text(path.read_text().replace(json.dumps(decision["threshold"]), threshold, 1))
+    with pytest.raises(RefusedModel):
+        load_scorer(copy, ModelVersion(CLASSIFIER, "9"))
+
+
 def test_a_version_that_scores_otherwise_than_its_pipeline_is_refused(downloaded: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(downloaded, copy)

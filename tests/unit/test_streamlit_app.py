@@ -224,7 +224,7 @@ def test_a_prediction_says_probability_band_strategy_decision_imputed_and_model(
     words = _words(app)
     assert not app.exception
     model, imputed, identity = "churn-classifier · version 7", "**Weight**, **course**", "**M-1**"
-    decision = ("81.2%", "High risk", "Call today", "Predicted to **leave**", "threshold of 50%")
+    decision = ("81.2%", "High risk", "Call today", "Contacting **pays**", "threshold of 50.0%")
     scale = ("from 72.5%", "40% to 72.5%", "below 40%", "Free sauna week", "Leave in peace")
     for said in (*decision, *scale, model, imputed, identity):
         assert said in words
