@@ -15,7 +15,7 @@ class PredictionReply(BaseModel):
 
     customer_id: str | int | None
     churn_probability: float = Field(ge=0, le=1)
-    prediction: Literal[0, 1] = Field(description="Whether the probability reaches the threshold, from which contacting pays")
+    prediction: Literal[0, 1] = Field(description="Whether it reaches the threshold, from which contacting pays")
     threshold: float
     risk: Literal["high", "medium", "low"]
     action: str = Field(description="The strategy of the risk band")

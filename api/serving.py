@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from flask import current_app
 
 from api import metrics
-from api.shelf import Refusal, Served, Shelf, State
 from churn.contract import Contract
 from churn.contract import load as load_contract
 from churn.errors import ChurnError, NoChampion, RefusedModel, Unavailable
 from churn.scoring import Scorer
 from churn.settings import Settings
+from churn.shelf import Refusal, Served, Shelf, State
 
 if TYPE_CHECKING:
     from churn.registry import Registry, Version

@@ -149,9 +149,9 @@ def _section(seen: dict[str, Ways], effort: Effort) -> Section:
         f"Whole processes: medians of {effort.rounds} interleaved rounds over {effort.rows:,} rows of Parquet, the "
         f"shipped customers resampled; once over {effort.many:,}. `churn score` checks every cell and id; the other "
         "side reads 50,000 rows at a time, calls `predict_proba` of the same version's pipeline and writes, without "
-        "a check. Both wrote the same scores. `work` is reading, scoring and writing, which the bars compare; "
-        "`whole` is the process from start to end, importing and loading included, of which MLflow's client is most "
-        "on our side and scikit-learn on the other. Memory is the peak of the process in MB."
+        "a check. Both wrote the same scores. `work` is reading, scoring and writing; `whole` is the process from "
+        "start to end, importing and loading included; the bars hold for both. `churn score` finds the champion's "
+        "copy on this machine, but for the first time. Memory is the peak of the process in MB."
     )
     section = Section(
         "A million customers", text, ("Champion", "Way", "rows", "work s", "rows/s", "whole s", "peak MB")
@@ -167,13 +167,14 @@ def _section(seen: dict[str, Ways], effort: Effort) -> Section:
 
 
 def _row(kind: str, way: str, rows: int, runs: list[Measured]) -> tuple[str, ...]:
-    work, whole = _work(runs), median(run.seconds for run in runs)
+    work, whole = _work(runs), _whole(runs)
     return kind, way, f"{rows:,}", f"{work:.1f}", f"{rows / work:,.0f}", f"{whole:.1f}", f"{_peak(runs) / 1e6:.0f}"
 
 
 def _bars(kind: str, ways: Ways) -> Iterator[Bar]:
-    times = _work(ways.pandas) / _work(ways.ours)
-    yield at_least(f"{kind}: speed of `churn score` against pandas", WANTED[kind], times)
+    work, whole = _work(ways.pandas) / _work(ways.ours), _whole(ways.pandas) / _whole(ways.ours)
+    yield at_least(f"{kind}: speed of `churn score` against pandas, the work", WANTED[kind], work)
+    yield at_least(f"{kind}: speed of `churn score` against pandas, the whole process", WANTED[kind], whole)
     yield at_most(f"{kind}: peak memory of `churn score`", PEAK_GB, max(_peak(ways.ours), _peak(ways.many)) / 1e9, "GB")
     yield at_most(f"{kind}: peak memory with five times the rows", GROWTH, _peak(ways.many) / _peak(ways.ours))
 
@@ -181,6 +182,10 @@ def _bars(kind: str, ways: Ways) -> Iterator[Bar]:
 def _work(runs: list[Measured]) -> float:
     """Seconds between the model's being loaded and the end, as each side says."""
     return median(float(run.said.rsplit("scored in ", 1)[1].split()[0]) for run in runs)
+
+
+def _whole(runs: list[Measured]) -> float:
+    return median(run.seconds for run in runs)
 
 
 def _peak(runs: list[Measured]) -> int:

@@ -8,6 +8,7 @@ machine, of its own: :func:`prepare` → :func:`train_candidate` (each candidate
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from uuid import uuid4
 
 from churn import contract as contracts
 from churn import preparation
-from churn.errors import ChurnError, NoChampion, UnreadableFile
+from churn.errors import ChurnError, NoChampion, NotReady, RefusedModel, UnreadableFile
 from churn.preparation import fingerprint, prepare, training_rows
 from churn.settings import Settings
 
 if TYPE_CHECKING:
     from churn.registry import Registry, Version
+    from churn.scoring import Scorer
     from churn.training import Plan
 
 log = logging.getLogger(__name__)
@@ -219,15 +221,41 @@ def score_file(settings: Settings, source: Path, target: Path) -> Iterator[int]:
         InvalidData: with the faults of the whole file; nothing is written.
     """
     from churn import batch
-    from churn.registry import Registry
 
     if target.exists() and source.exists() and target.samefile(source):
         raise UnreadableFile(f"{target}: this is the file that is scored; write to another")
+    return batch.score_file(champion_scorer(settings), source, target)
+
+
+def champion_scorer(settings: Settings) -> "Scorer":
+    """The version in service: this machine's copy, where it has one that is the registry's champion.
+
+    Raises:
+        NoChampion, RefusedModel, Unavailable: as :class:`churn.registry.Registry`.
+    """
+    from churn import peek
+    from churn.shelf import Shelf
+
+    shelf = Shelf(settings.home)
+    if named := peek.champion(settings):
+        with suppress(FileNotFoundError, RefusedModel):  # the registry says what is wrong with it
+            return shelf.load(named)
+    from churn.registry import Registry
+
     registry = Registry(settings, patient=False)
-    return batch.score_file(registry.load(registry.champion()), source, target)
+    champion = registry.champion()
+    try:
+        with shelf.locked():
+            shelf.fetch(registry, champion)
+            shelf.prune(shelf.read(), champion)
+            return shelf.load(champion)
+    except NotReady as error:  # a home that cannot be written keeps no copy
+        log.info("%s", error)
+        return registry.load(champion)
 
 
 __all__ = [
+    "champion_scorer",
     "compare",
     "count_rows",
     "fingerprint",

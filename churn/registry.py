@@ -16,6 +16,7 @@ from churn import history
 from churn.errors import ChurnError, NoChampion, RefusedModel, Unavailable, UnknownVersion
 from churn.history import Change, Term
 from churn.mlflow_client import absent
+from churn.peek import CHAMPION, CLASSIFIER
 from churn.scoring import CONTRACT_FILE, Scorer, load_scorer
 from churn.tracking import Tracking, run_id
 from churn.versions import Version, describe
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as RegisteredVersion
     from mlflow.entities.model_registry import RegisteredModel
 
-CLASSIFIER = "churn-classifier"
-CHAMPION = "champion"
 CHALLENGER = "challenger"
 FINGERPRINT = "fingerprint"
 _PROMOTED = "promoted_at"

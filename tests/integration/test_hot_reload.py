@@ -15,13 +15,13 @@ import skops.io
 
 from api.app import create_app
 from api.serving import Serving
-from api.shelf import Shelf
 from churn import settings as settings_of
 from churn.errors import Unavailable
 from churn.promotion import promote, rollback
 from churn.registry import Registry
 from churn.scoring import load_pipeline
 from churn.settings import Settings
+from churn.shelf import Shelf
 from tests import versions
 from tests.conftest import ROOT
 from tests.versions import NOBODY
@@ -306,7 +306,7 @@ def test_a_home_that_cannot_be_written_is_told_and_mends_itself(settings, regist
 
 def test_a_registry_made_anew_is_told_from_the_one_before(tmp_path: Path) -> None:
     """Its version 1 is another one."""
-    from api.shelf import Served
+    from churn.shelf import Served
 
     shelf = Shelf(tmp_path)
     first, second = (Served("name", "1", run, "", {}, {}) for run in "ab")

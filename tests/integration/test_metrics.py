@@ -13,8 +13,8 @@ import pytest
 
 from api.app import create_app
 from api.serving import Serving
-from api.shelf import HASHES_FILE, Served, Shelf, State, _hashes
 from churn import settings as settings_of
+from churn.shelf import HASHES_FILE, Served, Shelf, State, _hashes
 from tests import versions
 from tests.versions import NOBODY, Gunicorn
 

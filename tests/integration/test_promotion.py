@@ -17,10 +17,11 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from churn import contract as contracts
-from churn import history, promotion
+from churn import history, peek, promotion
 from churn import settings as settings_of
 from churn.cli import main
 from churn.errors import NoChampion, Refused, RefusedModel, UnknownVersion
+from churn.peek import Named
 from churn.promotion import promote, rollback
 from churn.registry import CHALLENGER, CHAMPION, CLASSIFIER, Registry, Version
 from churn.settings import Settings
@@ -566,7 +567,9 @@ def test_the_whole_life_of_a_version_over_http(server: Settings, runs) -> None:
     assert registry.versions() == registry.history() == []
     first, second = (registry.register(uri, {"fingerprint": "f00d"}) for uri in runs[1][:2])
     assert registry.trained_on("f00d")
+    assert peek.champion(server) is None
     promote(registry, first.version, by="ann@host")
+    assert peek.champion(server) == Named(CLASSIFIER, "1", first.run_id)
     registry.judged(second, REFUSED | {"gate_against": "1"})
     with pytest.raises(Refused, match="log loss"):
         promote(registry, "2", by="ann@host")
@@ -582,4 +585,5 @@ def test_the_whole_life_of_a_version_over_http(server: Settings, runs) -> None:
     assert [version.version for version in registry.versions()] == ["2", "1"]
     MlflowClient(registry.uri, registry.uri).set_registered_model_alias(CLASSIFIER, CHAMPION, "2")
     assert told(registry)[0] == ("2", "outside", "unknown")
+    assert peek.champion(server) == Named(CLASSIFIER, "2", second.run_id)
     assert Registry(server.model_copy(update={"mlflow_tracking_uri": None})).history() == registry.history()

@@ -40,14 +40,16 @@ ALLOWED = {
     "scoring": ROWS | SCORES,
     **dict.fromkeys(PACKS, ROWS | SCORES | PACKS),
     "batch": ROWS | SCORES | {"checking"},
-    **dict.fromkeys(TRACKS, ROWS | SCORES | TRACKS),
+    "peek": {"settings"},
+    **dict.fromkeys(TRACKS, ROWS | SCORES | TRACKS | {"peek"}),
+    "shelf": ROWS | SCORES | TRACKS | {"peek"},
     "logbook": TRACKS,
     "promotion": TRACKS | ROWS,
     "services": {"errors", "settings"},
     "doctor": ROWS | {"registry", "services"},
     "preparation": ROWS | {"splits"},
     "contest": MODELS | TRACKS | {"provenance", "preparation"},
-    "jobs": MODELS | TRACKS | {"preparation", "contest", "promotion", "batch"},
+    "jobs": MODELS | TRACKS | {"preparation", "contest", "promotion", "batch", "peek", "shelf"},
     "cli": MODELS | TRACKS | {"jobs", "drafting", "doctor", "promotion", "logbook"},
 }
 

@@ -1,11 +1,12 @@
-"""What the workers of one machine share on its disk: copies of versions, and what is in service.
+"""What the processes of one machine share on its disk: copies of versions, and what is in service.
 
     CHURN_HOME/serving/
         state.json                      what is in service, what was before, what is refused
         <name>/<version>/<run id>/      a copy, complete or absent, with the hash of each file
 
-One worker at a time asks the registry; the others follow the state. The run's id is part of the
-path, since a registry that is made anew counts its versions from 1 again.
+Of the API's workers one asks the registry; the others follow the state. The command line shares
+the copies. The run's id is part of the path, since a registry that is made anew counts its
+versions from 1 again.
 """
 
 import fcntl
@@ -28,7 +29,9 @@ from churn.scoring import ModelVersion, Scorer, load_scorer
 from churn.settings import make_folder
 
 if TYPE_CHECKING:
-    from churn.registry import Registry, Version
+    from churn.peek import Named
+    from churn.registry import Registry
+    from churn.versions import Version
 
 HASHES_FILE = "sha256.json"
 log = logging.getLogger(__name__)
@@ -147,10 +150,10 @@ class Shelf:
         except OSError as error:
             raise NotReady(f"{self.folder / name}: {error.strerror or error}") from error
 
-    def place(self, version: "Served | Version") -> Path:
+    def place(self, version: "Served | Version | Named") -> Path:
         return self.folder / version.name / version.version / (version.run_id or "no-run")
 
-    def load(self, version: Served) -> Scorer:
+    def load(self, version: "Served | Version | Named") -> Scorer:
         """Read a version from its copy.
 
         Raises:
@@ -183,9 +186,9 @@ class Shelf:
         except OSError as error:
             raise NotReady(f"{place}: {error.strerror or error}") from error
 
-    def prune(self, state: State) -> None:
+    def prune(self, state: State, *more: "Version") -> None:
         """Remove the copies that nobody will go back to at once. Call it under :meth:`locked`."""
-        kept = {self.place(served) for served in (state.live, state.previous) if served}
+        kept = {self.place(served) for served in (state.live, state.previous, *more) if served}
         for place in self.folder.glob("*/*/*"):
             if place not in kept:
                 self._discard(place)
