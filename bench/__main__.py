@@ -5,7 +5,6 @@ A full run takes about twenty minutes, starts its own servers in a temporary fol
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -20,27 +19,27 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="does the bench run? its figures say little")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if a bar is missed")
-    parser.add_argument("--only", choices=("serving", "batch"), help="one half")
-    parser.add_argument("--output", type=Path, help="where the report goes; bench/RESULTS.md after a full run")
+    parser.add_argument("--only", choices=("serving", "batch"), help="one half; the other stays as it is")
+    parser.add_argument("--output", type=Path, help="where the report goes; bench/RESULTS.md, if it is no quick run")
     asked = parser.parse_args(arguments)
     # MLflow reads these when it is imported
     os.environ.update(MLFLOW_LOGGING_LEVEL="WARNING", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
-    found = machine.description()
-    sections = []
+    halves, missed = [], False
     with tempfile.TemporaryDirectory(prefix="churn-bench-") as scratch:
         for name, part in (("serving", serving), ("batch", batch)):
             if asked.only in (None, name):
                 folder = Path(scratch) / name
                 folder.mkdir()
-                effort = part.QUICK if asked.quick else part.Effort()
-                sections.append(part.run(folder, effort, _say))
-    command = shlex.join(["python", "-m", "bench", *arguments]) if arguments else "make bench"
-    text = report.markdown(found, command, sections)
-    # half a run, or a quick one, does not take the place of a full one unasked
-    if target := asked.output or (None if asked.quick or asked.only else RESULTS):
-        target.write_text(text, encoding="utf-8")
-    print(text)
-    return int(asked.strict and any(not bar.met for section in sections for bar in section.bars))
+                found = machine.description()
+                section = part.run(folder, part.QUICK if asked.quick else part.Effort(), _say)
+                halves.append(report.markdown(found, section))
+                missed = missed or any(not bar.met for bar in section.bars)
+    # a quick run does not take the place of a full one unasked
+    if target := asked.output or (None if asked.quick else RESULTS):
+        present = target.read_text(encoding="utf-8") if target.exists() else ""
+        target.write_text(report.merged(present, halves), encoding="utf-8")
+    print("\n".join(halves))
+    return int(asked.strict and missed)
 
 
 def _say(what: str) -> None:

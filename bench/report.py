@@ -1,4 +1,4 @@
-"""What a run found, as Markdown: the machine, the tables, each bar with what was seen."""
+"""What a run found, as Markdown: each bar with what was seen, the tables, the machine."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,20 +36,34 @@ class Section:
     bars: list[Bar] = field(default_factory=list)
 
 
-def markdown(machine: Mapping[str, str], command: str, sections: Sequence[Section]) -> str:
-    """The whole report."""
-    bars = [bar for section in sections for bar in section.bars]
-    missed = sum(not bar.met for bar in bars)
-    verdict = f"{missed} of {len(bars)} bars missed" if missed else f"All {len(bars)} bars met"
+TITLE = (
+    "# Benchmarks\nWritten by `make bench`; do not edit. Each half says when, where and of what it was measured.\n"
+)
+_HALF = "\n## "
+
+
+def markdown(machine: Mapping[str, str], section: Section) -> str:
+    """One half of the report: its bars, its figures, and what they were measured on."""
+    missed = sum(not bar.met for bar in section.bars)
+    verdict = f"{missed} of {len(section.bars)} bars missed." if missed else f"All {len(section.bars)} bars met."
+    told = [(bar.what, bar.wanted, bar.seen, "yes" if bar.met else "**no**") for bar in section.bars]
     parts = [
-        f"# Benchmarks\nWritten by `{command}`; do not edit. {verdict}.",
+        f"## {section.title}\n{verdict}",
+        table(("Bar", "Wanted", "Seen", "Met"), told, texts=1),
+        section.text,
+        table(section.head, section.rows, texts=2),
         table(("Machine", ""), machine.items(), texts=2),
     ]
-    for section in sections:
-        parts += [f"## {section.title}\n{section.text}", table(section.head, section.rows, texts=2)]
-    told = [(bar.what, bar.wanted, bar.seen, "yes" if bar.met else "**no**") for bar in bars]
-    parts += ["## Bars", table(("Bar", "Wanted", "Seen", "Met"), told, texts=1)]
     return "\n\n".join(parts) + "\n"
+
+
+def merged(present: str, halves: Iterable[str]) -> str:
+    """The report with these halves in the place of those of the same titles."""
+    kept = {half.splitlines()[0]: half.strip() for half in present.split(_HALF)[1:]}
+    for half in halves:
+        plain = half.removeprefix("## ")
+        kept[plain.splitlines()[0]] = plain.strip()
+    return TITLE + "".join(f"{_HALF}{half}\n" for half in kept.values())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> str:

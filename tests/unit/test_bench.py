@@ -65,9 +65,20 @@ def test_a_run_needs_an_end(url: str) -> None:
         load.run(url, [b"1"])
 
 
+def half(title: str, seen: float) -> str:
+    section = report.Section(title, "t", ("a", "b", "c"), [("x", "y", "1")], [report.at_least("speed", 3, seen)])
+    return report.markdown({"CPU": "one"}, section)
+
+
 def test_a_missed_bar_is_told_as_missed() -> None:
-    section = report.Section("S", "t", ("a", "b", "c"), [("x", "y", "1")], [report.at_least("speed", 3, 2.5)])
-    text = report.markdown({"CPU": "one"}, "make bench", [section])
-    assert "1 of 1 bars missed" in text
-    assert "**no**" in text
+    assert "1 of 1 bars missed" in half("S", 2.5)
+    assert "**no**" in half("S", 2.5)
+    assert "All 1 bars met" in half("S", 3)
     assert not report.at_most("peak", 1.5, float("nan")).met
+
+
+def test_one_half_takes_its_own_place_alone() -> None:
+    both = report.merged("", [half("Serving", 2), half("Batch", 4)])
+    again = report.merged(both, [half("Serving", 5)])
+    assert again == report.merged("", [half("Serving", 5), half("Batch", 4)])
+    assert report.merged(again, []) == again
