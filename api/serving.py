@@ -234,7 +234,8 @@ class Serving:
         self._failing = type(error)
         self._state = replace(self._state, warning=str(error))
         with suppress(ChurnError), self._shelf.locked():
-            self._write(self._state)
+            # another worker may have taken a version over meanwhile: only the warning is this one's to tell
+            self._write(replace(self._shelf.read(), warning=str(error)))
 
     def follow(self, seconds: float) -> None:
         """Serve the last good version at once; then keep current, in a thread of its own.

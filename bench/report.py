@@ -36,9 +36,7 @@ class Section:
     bars: list[Bar] = field(default_factory=list)
 
 
-TITLE = (
-    "# Benchmarks\nWritten by `make bench`; do not edit. Each half says when, where and of what it was measured.\n"
-)
+TITLE = "# Benchmarks\nWritten by `make bench`; do not edit. Each half says when, where and of what it was measured.\n"
 _HALF = "\n## "
 
 

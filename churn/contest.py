@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn import evaluation, gate, model_card, packaging, plots, profit, provenance, training
+from churn import evaluation, gate, model_card, packaging, parity, plots, profit, provenance, training
 from churn.candidates import CANDIDATES
+from churn.encoding import Encoder, customers
 from churn.errors import RefusedModel
 from churn.preparation import Prepared
 from churn.scoring import Scorer
@@ -67,9 +68,15 @@ def enter(name: str, prepared: Prepared, folder: Path, plan: Plan, advance: Adva
         per_fold=per_fold,
         params=params | {"trials_in_folds": sum(fold.tuned.trials for fold in done)},
         provenance=told,
-        example=features.head(5),
+        example=_made_up(contract, features, plan.seed),
         reports=_reports(folder / "reports", contract, features, held_out.first()),
     )
+
+
+def _made_up(contract: "Contract", features: "pd.DataFrame", seed: int) -> "pd.DataFrame":
+    """A few rows to show, of nobody."""
+    encoder = Encoder(contract)
+    return encoder.rows(parity.jitter(encoder.frame(features), encoder, 5, seed))
 
 
 def _parts(
@@ -121,11 +128,14 @@ def judge(
         champion: None where there is none, or none that these rows can be held against.
     """
     features, target = prepared.rows("gate")
-    encoded = challenger.encoder.frame(features)
+
+    def probabilities(scorer: Scorer) -> "NDArray[np.float64]":
+        return scorer.probabilities(scorer.encoder.frame(features)) if len(features) else np.empty(0)
+
     return gate.judge(
         np.asarray(target, dtype=np.int64),
-        challenger.probabilities(encoded),
-        champion.probabilities(encoded) if champion else None,
+        probabilities(challenger),
+        probabilities(champion) if champion else None,
         prepared.contract.economics,
         margins,
         seed=seed,
@@ -134,11 +144,18 @@ def judge(
 
 def why_not_comparable(champion: "Version", scorer: Scorer, prepared: Prepared) -> str:
     """Why the gate cannot hold a challenger against this champion; empty where it can."""
-    if scorer.contract.row_hash != prepared.contract.row_hash:
-        return f"version {champion.version}, in service, takes other rows"
     if champion.provenance.get("split") != prepared.origin["split"]:
-        return f"version {champion.version}, in service, was trained on customers of the gate set"
+        return f"version {champion.version}, in service, may have been trained on customers of the gate set"
+    if scorer.contract.row_hash != prepared.contract.row_hash and not _reads(scorer.contract, prepared):
+        return f"version {champion.version}, in service, takes other rows"
     return ""
+
+
+def _reads(contract: "Contract", prepared: Prepared) -> bool:
+    """Whether every customer of the gate set is one under this contract too, such as one with a narrower range."""
+    features, _ = prepared.rows("gate")
+    encoder = Encoder(prepared.contract)
+    return not any(contract.read(row)[1] for row in customers(encoder.frame(features), encoder))
 
 
 def report(

@@ -49,7 +49,7 @@ def training_is_due(settings: Settings) -> bool:
     except NoChampion:
         return True
     present = fingerprint(settings)
-    return champion.provenance.get("fingerprint") != present and not registry.trained_on(present)
+    return champion.provenance.get("fingerprint") != present and not registry.trained_on(present, champion)
 
 
 def train_candidate(
@@ -94,7 +94,8 @@ def register(settings: Settings, run_uri: str, prepared: Path) -> str:
     from churn.registry import FINGERPRINT, Registry
 
     origin = preparation.load(prepared).origin
-    return Registry(settings).register(run_uri, {FINGERPRINT: origin["fingerprint"]}).version
+    own = origin["rows"] == preparation.OWN_ROWS
+    return Registry(settings).register(run_uri, {FINGERPRINT: origin["fingerprint"]} if own else {}).version
 
 
 def judge(settings: Settings, number: str, prepared: Path, run_uris: Sequence[str] = ()) -> "Version":
@@ -122,8 +123,8 @@ def judge(settings: Settings, number: str, prepared: Path, run_uris: Sequence[st
     told = {
         "gate_reason": "",
         **verdict.as_tags(),
-        "gate_against": champion.version if champion else "",
-        "gate_note": f"not held against a champion: {note}" if note else "",
+        "gate_against": champion.version if champion and rival else "",
+        "gate_note": f"not held against a champion: {note}"[:1_000] if note else "",
     }
     version = registry.judged(version, told)
     run_uri = f"runs:/{version.run_id}"

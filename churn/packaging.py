@@ -64,8 +64,8 @@ def _compile(path: Path, pipeline: "Pipeline", contract: contracts.Contract, row
         path.write_bytes(compile_pipeline(pipeline, contract))
         fast = Compiled(path)
         found = [parity.compare(slow, fast, some) for some in rows]
-    except NotCompilable as error:
-        log.warning("served by its pipeline: %s", error)
+    except Exception as error:  # whatever keeps a pipeline from being compiled, it can be served as it is
+        log.warning("served by its pipeline: %s", error, exc_info=not isinstance(error, NotCompilable))
         path.unlink(missing_ok=True)
         return {"compiled": False, "why_not_compiled": str(error)}
     off = max(one.largest_difference for one in found)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KEPT = 5
 _ORIGIN = "origin.json"
+OWN_ROWS = "the contract's"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def _prepare(settings: Settings, rows: Path | None, scratch: Path) -> dict[str, 
         "contract_hash": contract_hash,
         "fingerprint": _present_fingerprint(settings) if rows else _both(data_hash, contract_hash),
         "split": SPLIT,
+        "rows": "other" if rows else OWN_ROWS,
     }
 
 

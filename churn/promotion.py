@@ -46,11 +46,11 @@ def promote(
         return version
     contract = registry.load(version).contract
     champion = _champion(registry)  # loading takes a while, in which another may have been promoted
-    doubt = _doubt(registry, version, champion)
+    change = _contract_change(registry, contract.row_hash, champion)
+    doubt = _doubt(registry, version, champion, bool(change) and accept_contract)
     overruled = despite_gate.strip()
     if doubt and not overruled:
         raise Refused(f"{_named(version)} stays out of service: {doubt}; --despite-gate REASON overrules this")
-    change = _contract_change(registry, contract.row_hash, champion)
     if change and not accept_contract:
         raise Refused(f"{_named(version)} stays out of service: {change}; --accept-contract overrules this")
     return registry.move(
@@ -101,8 +101,12 @@ def _named(version: Version) -> str:
     return f"{version.name} version {version.version}"
 
 
-def _doubt(registry: Registry, version: Version, champion: Version | None) -> str:
-    """What the gate's verdict leaves open; empty where nothing is."""
+def _doubt(registry: Registry, version: Version, champion: Version | None, accepted: bool) -> str:
+    """What the gate's verdict leaves open; empty where nothing is.
+
+    Args:
+        accepted: whether other rows have been asked for, which no champion can be held against.
+    """
     if version.version in {term.version for term in registry.history()}:
         return ""
     if version.refused:
@@ -111,9 +115,11 @@ def _doubt(registry: Registry, version: Version, champion: Version | None) -> st
         return ""
     if version.tags.get("gate") != "passed":
         return "the gate has not judged it"
-    if (against := version.tags.get("gate_against", "")) != champion.version:
+    against = version.tags.get("gate_against", "")
+    if against != champion.version and not (accepted and not against):
         rival = f"version {against}" if against else "no champion"
-        return f"the gate has judged it against {rival}, and version {champion.version} is in service"
+        note = f" ({version.tags['gate_note']})" if version.tags.get("gate_note") else ""
+        return f"the gate has judged it against {rival}{note}, and version {champion.version} is in service"
     return ""
 
 

@@ -85,11 +85,12 @@ class Registry(Tracking):
             _, past = self._state()
             return self._described(self._search(f"name='{CLASSIFIER}'"), past)
 
-    def trained_on(self, fingerprint: str) -> bool:
-        """Whether some version, served or refused, was registered with this fingerprint."""
+    def trained_on(self, fingerprint: str, champion: Version) -> bool:
+        """Whether a version with this fingerprint has come after the champion and met the gate."""
         with self.asked("look for a training"):
             found = self._search(f"name='{CLASSIFIER}' and tags.{FINGERPRINT}='{fingerprint}'") if fingerprint else []
-            return bool(found)
+            judged = [one for one in found if one.tags.get("gate") in ("passed", "refused")]
+            return any(int(one.version) > int(champion.version) for one in judged)
 
     def register(self, run_uri: str, tags: Mapping[str, str] = {}) -> Version:
         """Register a run's model as the challenger. A run is registered once, however often this is called."""

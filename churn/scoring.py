@@ -22,6 +22,7 @@ PIPELINE_FILE = "model.skops"
 CONTRACT_FILE = "contract.yaml"
 DECISION_FILE = "decision.json"
 CHECK_FILE = "check.json"
+_MODELS = ("LogisticRegression", "RandomForestClassifier", "LGBMClassifier")
 ADDED_COLUMNS = ("churn_probability", "prediction", "risk")
 
 
@@ -188,9 +189,14 @@ def _check_trees(pipeline: "Pipeline") -> None:
 
     A node's children stand behind it, as scikit-learn builds them, so that no walk is endless.
     """
+    if [name for name, _ in pipeline.steps] != ["preprocess", "model"]:
+        raise ValueError("the pipeline has other steps than a preprocessor and a model")
     model = pipeline.steps[-1][1]
-    for fitted in getattr(model, "calibrated_classifiers_", []):
+    if type(model).__name__ == "CalibratedClassifierCV":
+        (fitted,) = model.calibrated_classifiers_
         model = fitted.estimator
+    if type(model).__name__ not in _MODELS:
+        raise ValueError(f"the model is a {type(model).__name__}")
     for member in getattr(model, "estimators_", []):
         tree = member.tree_
         inner = tree.children_left != -1

@@ -126,7 +126,7 @@ def promote(version: str, params: dict[str, Any], run_id: str) -> str:
         "seconds": Param(
             SETTINGS.tuning_seconds, type="number", minimum=0, description="Budget of each candidate's search"
         ),
-        "seed": Param(SETTINGS.seed, type="integer", minimum=0),
+        "seed": Param(SETTINGS.seed, type="integer", minimum=0, maximum=2**32 - 1),
         "accept_contract": Param(
             False, type="boolean", description="Also promote a model that asks for other rows than the one in service"
         ),

@@ -1,4 +1,5 @@
-"""The bars that the shipped data must meet, measured as a training measures them."""
+"""The bars that the shipped data must meet, by the candidate that a training chooses there, without its search
+(which ends by the clock; test_readme.py holds that a training does choose it)."""
 
 import numpy as np
 import pandas as pd

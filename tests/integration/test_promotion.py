@@ -131,9 +131,13 @@ def test_what_is_registered_is_the_challenger(registry: Registry, runs) -> None:
     second = registry.register(runs[1][1])
     assert registry.challenger() == second
     assert registry.versions() == [second, first]
-    assert registry.trained_on("f00d")
-    assert not registry.trained_on("beef")
-    assert not registry.trained_on("")
+    third = registry.register(runs[1][2], {"fingerprint": "f00d"})
+    assert not registry.trained_on("f00d", second)  # nobody has judged it
+    registry.judged(third, REFUSED)
+    assert registry.trained_on("f00d", second)
+    assert not registry.trained_on("f00d", third)
+    assert not registry.trained_on("beef", second)
+    assert not registry.trained_on("", second)
 
 
 def test_registering_again_makes_no_version_and_no_challenger_of_the_champion(serving: Registry, runs) -> None:
@@ -566,11 +570,11 @@ def test_the_whole_life_of_a_version_over_http(server: Settings, runs) -> None:
         registry.version("1")
     assert registry.versions() == registry.history() == []
     first, second = (registry.register(uri, {"fingerprint": "f00d"}) for uri in runs[1][:2])
-    assert registry.trained_on("f00d")
     assert peek.champion(server) is None
     promote(registry, first.version, by="ann@host")
     assert peek.champion(server) == Named(CLASSIFIER, "1", first.run_id)
     registry.judged(second, REFUSED | {"gate_against": "1"})
+    assert registry.trained_on("f00d", first)
     with pytest.raises(Refused, match="log loss"):
         promote(registry, "2", by="ann@host")
     promote(registry, "2", by="änn@host", despite_gate="a “new” tariff: 5 €")

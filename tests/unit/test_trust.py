@@ -29,7 +29,7 @@ class Stranger(BaseEstimator):
 
 def dumped(model: object, folder: Path) -> Path:
     path = folder / scoring.PIPELINE_FILE
-    skops.io.dump(Pipeline([("model", model)]), path)
+    skops.io.dump(Pipeline([("preprocess", "passthrough"), ("model", model)]), path)
     return path
 
 
@@ -93,6 +93,36 @@ def test_a_boosted_tree_that_points_outside_is_refused(tmp_path: Path, key: str,
     first = line.removeprefix(f"{key}=").split()[0]
     with pytest.raises(ValueError, match=r"outside it|that there is not"):
         trust.check(edited(path, line, line.replace(f"{key}={first}", f"{key}={number}", 1)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("max_feature_idx", "max_feature_ibx"),
+        ("shrinkage=", "shrinkage=1\\\\rleft_child=99 "),
+        ("num_cat=0", "num_cat=1"),
+        ("is_linear=0", "is_linear=1"),
+        ("decision_type=2", "decision_type=1"),
+    ],
+)
+def test_a_boosted_model_that_is_written_otherwise_than_ours_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    with pytest.raises(ValueError, match="not as LightGBM writes ours"):
+        trust.check(edited(boosted(tmp_path), old, new))
+
+
+def test_an_escaped_line_end_hides_no_tree(tmp_path: Path) -> None:
+    path = edited(boosted(tmp_path), "\\\\nTree=0", "\\\\u000aTree=0")
+    line = line_of(path, "left_child")
+    first = line.removeprefix("left_child=").split()[0]
+    with pytest.raises(ValueError, match="outside it"):
+        trust.check(edited(path, line, line.replace(f"left_child={first}", "left_child=99", 1)))
+
+
+def test_a_forest_in_another_place_than_ours_is_refused(tmp_path: Path) -> None:
+    inner = Pipeline([("model", RandomForestClassifier(2, max_depth=2).fit(X, Y))])
+    skops.io.dump(Pipeline([("preprocess", "passthrough"), ("model", inner)]), tmp_path / scoring.PIPELINE_FILE)
+    with pytest.raises(ValueError, match="the model is a Pipeline"):
+        scoring.load_pipeline(tmp_path)
 
 
 @pytest.mark.parametrize(("node", "child"), [(0, 10**6), (1, 0)])
