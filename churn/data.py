@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as arrow
 
-from churn.cells import as_arrow, as_series, parse
+from churn.cells import as_arrow, parse
 from churn.checking import Findings, Held, TargetRole, hold, id_series, id_texts, ids_that_stand_twice
 from churn.reading import CHUNK, FIRST_ROW, Piece, read_chunks, read_rows
 
@@ -108,15 +108,6 @@ def features_and_target(frame: pd.DataFrame, contract: "Contract") -> tuple[pd.D
     return frame[list(contract.features)], frame[contract.target.column]
 
 
-def to_frame(customers: list[dict[str, Any]], contract: "Contract") -> pd.DataFrame:
-    """Customers that the request model has read, as a frame of the types that :func:`validate` gives."""
-    columns = {
-        name: as_series([customer[name] for customer in customers], column)
-        for name, column in contract.features.items()
-    }
-    return pd.DataFrame(columns)
-
-
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
@@ -132,6 +123,5 @@ __all__ = [
     "read_chunks",
     "read_prepared",
     "read_rows",
-    "to_frame",
     "validate",
 ]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from api.customers import MOST_CUSTOMERS
-from churn.data import to_frame
 from churn.scoring import load_pipeline
+from tests.frames import to_frame
 
 PROBLEM = "application/problem+json"
 

@@ -14,10 +14,11 @@ from churn import contract as contracts
 from churn import parity
 from churn.candidates import CANDIDATES
 from churn.contract import Contract
-from churn.data import features_and_target, read_prepared, to_frame, validate
+from churn.data import features_and_target, read_prepared, validate
 from churn.packaging import write_parts
 from churn.scoring import PIPELINE_FILE, ModelVersion, load_pipeline, load_scorer
 from churn.training import Plan, build, cross_validate
+from tests.frames import to_frame
 
 ROWS = 120
 KINDS: dict[str, tuple[dict[str, Any], list[Any]]] = {

@@ -13,9 +13,10 @@ from pyarrow import parquet
 
 from churn import contract as contracts
 from churn.contract import Contract, FileFormat
-from churn.data import checked, read_chunks, read_rows, to_frame, validate
+from churn.data import checked, read_chunks, read_rows, validate
 from churn.errors import InvalidData, UnreadableFile
 from churn.reading import read_pieces
+from tests.frames import to_frame
 
 TELCO = Path(__file__).resolve().parents[2] / "data" / "telco" / "customers.csv"
 

@@ -6,8 +6,8 @@ import pytest
 
 from churn import contract as contracts
 from churn.contract import Contract
-from churn.data import to_frame
 from churn.encoding import MISSING, Encoded, Encoder, customers
+from tests.frames import to_frame
 
 ROWS = [
     {"plan": "Gold", "months": 3, "active": True, "fee": 2.5, "grade": 2, "visits": 7},
