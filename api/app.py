@@ -4,14 +4,17 @@
 """
 
 from flask_openapi import Info, OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response
 
-from api import health, metrics, models, pipelines, predict, problems, promotions, schema
+from api import access, health, metrics, models, pipelines, predict, problems, promotions, rates, schema
 from api.document import Document
+from api.keeper import Keeper
 from api.replies import Problem
 from api.serving import Serving
 from churn import __version__
 from churn.pipelines import Pipelines
+from churn.services import keys_required
 from churn.settings import Settings, load
 
 MAX_BODY = 4 * 1024 * 1024
@@ -26,31 +29,41 @@ def create_app(
     *,
     serving: Serving | None = None,
     pipelines_of: Pipelines | None = None,
+    keeper: Keeper | None = None,
 ) -> OpenAPI:
     """The API.
 
     Args:
         serving: what holds the champion; left out, one that follows the registry from now on.
         pipelines_of: the client of Airflow; left out, one that the settings describe.
+        keeper: what attends to the store; left out, one that begins to do so now.
     """
     settings = settings or load()
     if serving is None:
         serving = Serving(settings)
         serving.follow(settings.reload_seconds)
+    if keeper is None:
+        keeper = Keeper(settings)
+        keeper.start()
     app = Document(
         "api",
         info=Info(title="churn", version=__version__, description=DESCRIPTION),
         validation_error_model=Problem,
         doc_prefix="/docs",
         contract_now=lambda: serving.contract,
+        keys_required=keys_required(settings),
     )
+    if settings.proxies:  # of what a proxy tells, only who asks is used
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False  # type: ignore[attr-defined]  # columns keep the contract's order
     app.extensions["churn.serving"] = serving
-    app.extensions["churn.bind"] = settings.bind
+    app.extensions["churn.keeper"] = keeper
     app.extensions["churn.pipelines"] = pipelines_of or Pipelines(settings)
     metrics.register(app)
     problems.register(app)
+    access.register(app, settings)
+    rates.register(app, settings)
     for part in (predict, schema, models, promotions, pipelines, health, metrics):
         app.register_api(part.blueprint)
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)

@@ -8,6 +8,7 @@ from typing import Any
 from flask import request
 from pydantic import TypeAdapter, ValidationError
 
+from api.arrival import read_body
 from api.problems import BadBody
 from churn.columns import CustomerId
 from churn.contract import Contract
@@ -29,9 +30,9 @@ def read_json() -> Any:
     """
     if not request.is_json:
         raise BadBody(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
-    body = request.get_data(cache=False)
+    given = read_body()
     try:
-        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+        return _DECODER.decode(given.decode(json.detect_encoding(given), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise BadBody(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from error
 

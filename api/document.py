@@ -38,6 +38,12 @@ PROBLEMS: dict[str | int, Any] = {
     422: said("Not a customer: `errors` says row, field, value and what was expected"),
     503: said("No model in service, or another service does not answer"),
 }
+GUARDED: dict[str, Any] = {
+    "401": said("No key, or one that is not known or revoked"),
+    "403": said("The key's scope is too small"),
+    "429": said("Too many requests with this key: `Retry-After` says when the next may come"),
+}
+"""What every route may answer where a key is asked for."""
 
 
 def body_of(kind: type[BaseModel]) -> dict[str, Any]:
@@ -54,8 +60,9 @@ def customer_schema(contract: Contract) -> dict[str, Any]:
 class Document(OpenAPI):
     """A Flask application whose document describes the customer of the contract in service."""
 
-    def __init__(self, name: str, *, contract_now: Callable[[], Contract], **options: Any) -> None:
+    def __init__(self, name: str, *, contract_now: Callable[[], Contract], keys_required: bool, **options: Any) -> None:
         self._contract_now = contract_now
+        self._keys_required = keys_required
         super().__init__(name, **options)
 
     @property
@@ -66,7 +73,21 @@ class Document(OpenAPI):
                 if method == "get":  # nothing in a GET here can be at fault
                     operation["responses"].pop("422", None)
         document["components"]["schemas"].update(_schemas(self._contract_now()))
+        if self._keys_required:
+            _guard(document)
         return document
+
+
+def _guard(document: dict[str, Any]) -> None:
+    """Say that a key is asked for, but by the routes of health."""
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path.startswith("/health/"):
+                operation["security"] = []
+            else:
+                operation["responses"].update(GUARDED)
 
 
 def _schemas(contract: Contract) -> dict[str, Any]:

@@ -6,10 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from churn.services import address
+from churn.errors import NotReady
+from churn.services import address, keys_required
 from churn.settings import load
 
-_settings = load()
+try:
+    _settings = load()
+    keys_required(_settings)
+except NotReady as error:  # one line, and not the traceback of each worker
+    raise SystemExit(f"churn: {error}") from error
 
 wsgi_app = "api.app:create_app()"
 bind = address(_settings.bind, _settings.api_port)
@@ -43,6 +48,13 @@ def on_starting(_server: Any) -> None:
     """Begin with no numbers of an earlier run."""
     shutil.rmtree(_numbers, ignore_errors=True)
     _numbers.mkdir(mode=0o700, parents=True)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """What a worker has not written yet, it writes before it ends."""
+    keeper = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("churn.keeper")
+    if keeper:  # a worker that could not start has none
+        keeper.close()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -2,6 +2,7 @@
 
 from flask_openapi import APIBlueprint, Tag
 
+from api.access import needs
 from api.document import PROBLEMS
 from api.replies import HealthReply
 from api.serving import serving
@@ -10,6 +11,7 @@ blueprint = APIBlueprint("health", __name__, url_prefix="/health", abp_tags=[Tag
 
 
 @blueprint.get("/live", operation_id="live", summary="Whether the process answers", responses={200: HealthReply})
+@needs(None)
 def live() -> dict[str, str]:
     """200 as long as the process answers."""
     return {"status": "ok"}
@@ -21,6 +23,7 @@ def live() -> dict[str, str]:
     summary="Whether a champion serves",
     responses={200: HealthReply, 503: PROBLEMS[503]},
 )
+@needs(None)
 def ready() -> dict[str, str]:
     """200 once a champion serves, else 503 with the reason."""
     now = serving()

@@ -51,6 +51,10 @@ _reachable = Gauge(
     registry=_REGISTRY,
 )
 
+_dropped = Counter(
+    "churn_predictions_dropped", "Predictions that the store could not take, and that are not kept", registry=_REGISTRY
+)
+
 # looking a child up by its labels takes longer than counting
 _requests_of = cache(_requests.labels)
 _seconds_of = cache(_seconds.labels)
@@ -128,6 +132,11 @@ def serves(now: "Served", before: "Served | None") -> None:
 
 def refused() -> None:
     _refused.inc()
+
+
+def dropped(predictions: int) -> None:
+    """Predictions are not kept: too many wait for the database."""
+    _dropped.inc(predictions)
 
 
 def registry_reachable(answers: bool) -> None:

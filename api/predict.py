@@ -7,8 +7,10 @@ from flask import Response
 from flask_openapi import APIBlueprint, Tag
 
 from api import metrics
+from api.access import needs
 from api.customers import read_customers
 from api.document import CUSTOMERS_BODY, PREDICTED, PROBLEMS
+from api.keeper import keeper
 from api.serving import serving
 
 blueprint = APIBlueprint("predict", __name__, abp_tags=[Tag(name="predict")])
@@ -21,6 +23,7 @@ blueprint = APIBlueprint("predict", __name__, abp_tags=[Tag(name="predict")])
     request_body=CUSTOMERS_BODY,
     responses={200: PREDICTED, **PROBLEMS},
 )
+@needs("read")
 def predict() -> Response:
     """Score one customer, given in the contract's columns (`GET /schema`), or up to 1,000 of them
     under `customers`."""
@@ -36,7 +39,9 @@ def predict() -> Response:
     model = {"name": scorer.model.name, "version": scorer.model.version}
     reply = {"predictions": told, "model": model} if many else {**told[0], "model": model}
     # Flask's jsonify would build an encoder for each reply, and look its settings up
-    return Response(_ENCODER.encode(reply), mimetype="application/json")
+    response = Response(_ENCODER.encode(reply), mimetype="application/json")
+    keeper().record(scorer, customers, predictions)
+    return response
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)

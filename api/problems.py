@@ -1,6 +1,7 @@
 """The one error handler: every error leaves as ``application/problem+json`` (RFC 9457)."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify
@@ -19,6 +20,15 @@ from churn.errors import (
 )
 
 log = logging.getLogger(__name__)
+
+
+class Denied(ChurnError):
+    """A request that may not pass: no key, a wrong one, too small a scope, too many of them."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str]) -> None:
+        self.status = status
+        self.headers = headers
+        super().__init__(detail)
 
 
 class BadBody(ChurnError):
@@ -43,6 +53,10 @@ def _told(error: ChurnError) -> Response:
         return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [fault.as_dict() for fault in error.faults])
     if isinstance(error, BadBody):
         return _problem(error.status, str(error))
+    if isinstance(error, Denied):
+        reply = _problem(error.status, str(error))
+        reply.headers.update(error.headers)
+        return reply
     if isinstance(error, UnknownVersion):
         return _problem(HTTPStatus.NOT_FOUND, str(error))
     if isinstance(error, Refused | RefusedModel):

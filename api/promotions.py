@@ -3,21 +3,22 @@
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
-from flask import abort, current_app, request
+from flask import abort, g, request
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.access import needs
 from api.customers import read_json
 from api.document import PROBLEMS, body_of, said
+from api.keeper import keeper
 from api.models import state
 from api.replies import HistoryReply, ModelsReply
 from api.serving import serving
 from churn.errors import Fault, InvalidData, NoChampion, Refused
-from churn.services import is_private
 
 if TYPE_CHECKING:
+    from churn.promoter import Promoter
     from churn.registry import Registry
 
 blueprint = APIBlueprint("promotions", __name__, abp_tags=[Tag(name="models")])
@@ -25,7 +26,6 @@ blueprint = APIBlueprint("promotions", __name__, abp_tags=[Tag(name="models")])
 _ANSWERS: dict[str | int, Any] = {
     200: ModelsReply,
     **{status: PROBLEMS[status] for status in (400, 415, 422, 503)},
-    403: said("Not asked from this machine"),
     404: said("No such model or version"),
     409: said("Refused: by the gate, by its contract, or because it does not load"),
 }
@@ -81,18 +81,14 @@ def history() -> dict[str, Any]:
     request_body=body_of(Promote),
     responses=_ANSWERS,
 )
+@needs("admin")
 def promote(path: ModelPath) -> dict[str, Any]:
     """The version must have passed the gate against the one in service, and must load. All workers
     serve it within seconds; what is in service already stays."""
-    _only_from_this_machine()
     wanted = _read(Promote)
     registry = _registry(path.name)
-    from churn import promotion
-
-    promotion.promote(
-        registry,
+    _promoter(registry).promote(
         wanted.version,
-        by=_asker(),
         reason=wanted.reason,
         despite_gate=wanted.despite_gate,
         accept_contract=wanted.accept_contract,
@@ -108,44 +104,17 @@ def promote(path: ModelPath) -> dict[str, Any]:
     request_body=body_of(Rollback),
     responses=_ANSWERS,
 )
+@needs("admin")
 def rollback(path: ModelPath) -> dict[str, Any]:
     """The version that the present one replaced goes back into service."""
-    _only_from_this_machine()
     wanted = _read(Rollback)
     registry = _registry(path.name)
-    from churn import promotion
-
     try:
-        promotion.rollback(registry, by=_asker(), reason=wanted.reason)
+        _promoter(registry).rollback(reason=wanted.reason)
     except NoChampion as error:
         raise Refused(str(error)) from error
     serving().refresh()
     return state()
-
-
-def _only_from_this_machine() -> None:
-    """Whoever reaches these routes may change what is served, so nobody else may reach them.
-
-    A page of another site cannot post JSON here; one whose name has come to mean this machine
-    (DNS rebinding) could, and gives itself away by its origin.
-    """
-    bind = current_app.extensions["churn.bind"]
-    if not is_private(bind):
-        abort(
-            HTTPStatus.FORBIDDEN,
-            f"the service listens beyond this machine (CHURN_BIND={bind}), where anybody could ask for this; "
-            "use `churn promote` and `churn rollback` where the stack runs",
-        )
-    origin = request.headers.get("Origin")
-    if origin and not _is_local(origin):
-        abort(HTTPStatus.FORBIDDEN, "a page of another site may not ask for this")
-
-
-def _is_local(origin: str) -> bool:
-    try:
-        return is_private(urlsplit(origin).hostname or "")
-    except ValueError:
-        return False
 
 
 def _read(kind: type[Wanted]) -> Wanted:
@@ -169,5 +138,15 @@ def _registry(name: str) -> "Registry":
     return registry
 
 
+def _promoter(registry: "Registry") -> "Promoter":
+    from churn.promoter import Promoter
+
+    key = g.get("key")
+    by = f"key {key.name}" if key else "anonymous (loopback)"
+    source = request.remote_addr or "unknown"
+    return Promoter(registry, keeper().audit, by=by, source=source, in_history=_asker())
+
+
 def _asker() -> str:
-    return f"api, asked from {request.remote_addr}"
+    key = f" with the key {g.key.name!r}" if g.key else ""
+    return f"api, asked from {request.remote_addr}{key}"

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from churn import __version__
+from churn import __version__, cli_store
 from churn.errors import ChurnError, InvalidData
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
+    from churn.promoter import Promoter
     from churn.registry import Registry
 
 
@@ -60,6 +61,10 @@ Settings come from the environment or a .env file; .env.example lists them.""",
 def main() -> None:
     """Who is about to leave, and why: train, register and use churn models."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+for command in cli_store.COMMANDS:
+    main.add_command(command)
 
 
 @main.command(short_help="Draft a contract by looking at a file.")
@@ -178,19 +183,10 @@ def promote(version: str, reason: str, despite_gate: str, accept_contract: bool)
     churn promote 3
     churn promote 4 --despite-gate "the new tariff is in none of the older rows"
     """
-    from churn import promotion
-
-    registry = _registry()
-    before = {term.version for term in registry.history() if term.until is None}
-    done = promotion.promote(
-        registry,
-        version,
-        by=promotion.person(),
-        reason=reason,
-        despite_gate=despite_gate,
-        accept_contract=accept_contract,
+    done, changed = _promoter().promote(
+        version, reason=reason, despite_gate=despite_gate, accept_contract=accept_contract
     )
-    already = " already: nothing has changed" if done.version in before else ""
+    already = "" if changed else " already: nothing has changed"
     click.echo(f"{done.name} version {done.version} is in service{already}")
 
 
@@ -204,9 +200,7 @@ def rollback(reason: str) -> None:
     \b
     churn rollback --reason "version 3 scores every new customer high"
     """
-    from churn import promotion
-
-    done = promotion.rollback(_registry(), by=promotion.person(), reason=reason)
+    done, _ = _promoter().rollback(reason=reason)
     click.echo(f"{done.name} version {done.version} is in service again")
 
 
@@ -235,6 +229,15 @@ def _registry() -> "Registry":
     from churn.registry import Registry
 
     return Registry(load(), patient=False)
+
+
+def _promoter() -> "Promoter":
+    registry = _registry()
+    from churn import audit
+    from churn.promoter import Promoter
+    from churn.settings import load
+
+    return Promoter(registry, audit.writer(load()), by=audit.person(), source="command line")
 
 
 @main.command(short_help="Look at this machine and at the services.")

@@ -1,16 +1,23 @@
 """A typed client of the API, for the web app and for scripts."""
 
+import logging
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from churn.contract import Contract, parse
-from churn.errors import ChurnError, Fault, Unavailable
+from churn.errors import ChurnError, Fault, NotReady, Unavailable
+
+log = logging.getLogger(__name__)
 
 PROMOTION_SECONDS = 60.0
+NOT_LET_IN = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS}
+"""What the API answers on account of the key."""
 
 
 class Refused(ChurnError):
@@ -77,20 +84,74 @@ class TrainingProgress:
     url: str
 
 
+class Bearer(httpx.Auth):
+    """Sends the API key. One that comes from a file is read again when the API takes it no more: who
+    makes a new key needs to start nothing anew."""
+
+    def __init__(self, key: str | None = None, file: Path | None = None) -> None:
+        self._file = file
+        self._key = _read(file, logging.WARNING) if file else _checked(key)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        sent = self._key
+        reply = yield _signed(request, sent)
+        if self._file and reply.status_code == httpx.codes.UNAUTHORIZED:
+            fresh = _read(self._file, logging.DEBUG)  # told once is enough
+            if fresh and fresh != sent:
+                self._key = fresh
+                yield _signed(request, fresh)
+
+
+def _signed(request: httpx.Request, key: str | None) -> httpx.Request:
+    if key:
+        request.headers["Authorization"] = f"Bearer {key}"
+    return request
+
+
+def _read(file: Path, level: int) -> str | None:
+    try:
+        return _checked(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, NotReady) as error:  # perhaps it is there later
+        log.log(level, "no API key in %s: %s", file, error)
+        return None
+
+
+def _checked(key: str | None) -> str | None:
+    """httpx tells of what cannot be a header in an error that holds all of it."""
+    if key and not (key.strip().isascii() and key.strip().isprintable()):
+        raise NotReady("what is given as the API key (CHURN_API_KEY) is none")
+    return key and key.strip()
+
+
 class Client:
     """Calls the API. Every method raises :class:`~churn.errors.Unavailable` when it does not
-    answer and :class:`Refused` when it refuses."""
+    answer and :class:`Refused` when it refuses.
 
-    def __init__(self, url: str, timeout: float = 10, transport: httpx.BaseTransport | None = None) -> None:
+    Args:
+        key: an API key, where the API asks for one.
+        key_file: the file that holds it; goes before ``key``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        key_file: Path | None = None,
+        timeout: float = 10,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport)
+        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport, auth=Bearer(key, key_file))
 
     @classmethod
     def from_settings(cls) -> "Client":
-        """A client of the API that the settings name."""
+        """A client of the API that the settings name, with their key."""
         from churn.settings import load
 
-        return cls(load().api_url)
+        settings = load()
+        key = settings.api_key.get_secret_value() if settings.api_key else None
+        return cls(settings.api_url, key, key_file=settings.api_key_file)
 
     def predict(self, customer: dict[str, Any]) -> Prediction:
         """Score one customer, given in the contract's columns."""
@@ -162,7 +223,9 @@ class Client:
         """The newest training run; None before there is one, or while Airflow does not answer."""
         try:
             pipelines = self._part("/pipelines", "pipelines")
-        except Refused:
+        except Refused as refusal:
+            if refusal.status in NOT_LET_IN:
+                raise
             return None
         run = next((one["run"] for one in pipelines if one["dag"] == "churn_training"), None)
         return run and TrainingProgress(run["state"], run["done"], run["total"], run["url"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from churn.errors import ChurnError, NoChampion
-from churn.services import Service, services
+from churn.services import Service, named_services
 from churn.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def examine() -> Iterator[Finding]:
     yield _home(settings)
     yield _contract(settings)
     yield _champion(settings)
+    yield _store(settings)
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(_service, services(settings))
+        yield from pool.map(_service, named_services(settings))
 
 
 def _python() -> Finding:
@@ -100,6 +101,23 @@ def _champion(settings: Settings) -> Finding:
     )
 
 
+def _store(settings: Settings) -> Finding:
+    from churn.store import REVISION, Store
+
+    store = Store(settings)
+    try:
+        revision = store.revision()
+        store.check(revision)
+    except ChurnError as error:
+        return Finding("store", "broken", str(error))
+    finally:
+        store.close()
+    if revision != REVISION:
+        has = f"of revision {revision}" if revision else "no tables yet"
+        return Finding("store", "off", f"{store.name}: {has}; the API or `churn migrate` brings it to {REVISION}")
+    return Finding("store", "ok", f"{store.name}, revision {revision}")
+
+
 def _service(service: Service) -> Finding:
     """Off where nothing listens; broken where something else listens, or the service is ill."""
     import httpx
@@ -109,7 +127,7 @@ def _service(service: Service) -> Finding:
         # a proxy knows nothing of this machine's ports
         reply = httpx.get(f"{service.url}{path}", timeout=ANSWER_SECONDS, trust_env=False)
     except (httpx.ConnectError, httpx.ConnectTimeout):
-        return Finding(service.name, "off", f"nothing listens on port {service.port} ({service.variable})")
+        return Finding(service.name, "off", f"nothing listens on {service.place}")
     except httpx.HTTPError as error:
         return _stranger(service, str(error) or type(error).__name__)
     return _judge(service, reply)
@@ -142,5 +160,5 @@ def _json(reply: "httpx.Response") -> dict[str, Any]:
 
 
 def _stranger(service: Service, why: str) -> Finding:
-    detail = f"what listens on port {service.port} ({service.variable}) does not answer as {service.name} does: {why}"
+    detail = f"what listens on {service.place} does not answer as {service.name} does: {why}"
     return Finding(service.name, "broken", detail)

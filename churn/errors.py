@@ -45,7 +45,7 @@ class UnknownVersion(ChurnError):
 
 
 class Refused(ChurnError):
-    """A version may not be put into service as things stand: by its verdict, its contract, its history."""
+    """What was asked for may not be as things stand: a version's verdict speaks against it, a key's name is taken."""
 
 
 class Unavailable(ChurnError):

@@ -142,18 +142,26 @@ def _champion(registry: "Registry") -> "Version | None":
         return None
 
 
-def promote(settings: Settings, number: str, *, by: str, accept_contract: bool = False) -> "Version":
+def promote(
+    settings: Settings, number: str, *, by: str, source: str = "airflow", accept_contract: bool = False
+) -> "Version":
     """Put a version into service that the gate has passed; the first one in any case.
+
+    Args:
+        by: who or what asks for it; goes into the history and the audit trail.
+        source: from where; goes into the audit trail.
 
     Raises:
         Refused: the gate, or another contract, speaks against it.
     """
-    from churn import promotion
+    from churn import audit
+    from churn.promoter import Promoter
     from churn.registry import Registry
 
     registry = Registry(settings)
     first = "" if _champion(registry) else "nothing is in service yet"
-    return promotion.promote(registry, number, by=by, despite_gate=first, accept_contract=accept_contract)
+    promoter = Promoter(registry, audit.writer(settings), by=by, source=source)
+    return promoter.promote(number, despite_gate=first, accept_contract=accept_contract).version
 
 
 def train(
@@ -169,7 +177,7 @@ def train(
     Raises:
         Refused: the new version is registered, and the gate keeps it out of service.
     """
-    from churn import promotion
+    from churn import audit
 
     prepared = prepare(settings, f"command-line-{uuid4().hex[:8]}", rows)
     advance("rows validated")
@@ -177,8 +185,8 @@ def train(
     number = register(settings, compare(settings, uris), prepared)
     judge(settings, number, prepared, uris)
     advance("registered and judged")
-    by = by or f"{promotion.person()}: churn train"
-    version = promote(settings, number, by=by, accept_contract=accept_contract)
+    by = by or f"{audit.person()}: churn train"
+    version = promote(settings, number, by=by, source="command line", accept_contract=accept_contract)
     advance("in service")
     return version
 

@@ -1,9 +1,6 @@
 """Which version may be put into service, and the way back."""
 
-import getpass
 import logging
-import os
-import socket
 
 from churn import history
 from churn.errors import ContractError, NoChampion, Refused, RefusedModel
@@ -79,15 +76,6 @@ def rollback(registry: Registry, *, by: str, reason: str = "") -> Version:
     version = registry.version(number)
     registry.load(version)
     return registry.move(version, by=by, how=history.ROLLBACK, reason=reason)
-
-
-def person() -> str:
-    """Who runs this process, as ``user@host``."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _champion(registry: Registry) -> Version | None:

@@ -2,13 +2,14 @@
 
 import errno
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from churn.errors import NotReady
 from churn.settings import Settings
 
 MOST_PORT = 65535
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -21,21 +22,56 @@ class Service:
     port: int
     health: str
     """The path that says whether the process answers."""
+    elsewhere: str = ""
+    """Its address, where the settings name another than this machine's port."""
 
     @property
     def url(self) -> str:
-        return url(self.bind, self.port)
+        return self.elsewhere.rstrip("/") or url(self.bind, self.port)
+
+    @property
+    def place(self) -> str:
+        """Where nothing listens when it does not run, in words."""
+        return self.elsewhere or f"port {self.port} ({self.variable})"
 
 
 def services(settings: Settings) -> list[Service]:
-    """All services that listen, as the settings place them."""
+    """All services that listen, as the settings place them: what asks for no log-in stays on this machine."""
     bind = settings.bind
+    near = bind if is_private(bind) else LOOPBACK
     return [
         Service("Airflow", "CHURN_AIRFLOW_PORT", bind, settings.airflow_port, "/api/v2/monitor/health"),
-        Service("MLflow", "CHURN_MLFLOW_PORT", bind, settings.mlflow_port, "/health"),
+        Service("MLflow", "CHURN_MLFLOW_PORT", near, settings.mlflow_port, "/health"),
         Service("API", "CHURN_API_PORT", bind, settings.api_port, "/health/live"),
-        Service("web app", "CHURN_UI_PORT", bind, settings.ui_port, "/_stcore/health"),
+        Service("web app", "CHURN_UI_PORT", near, settings.ui_port, "/_stcore/health"),
     ]
+
+
+def named_services(settings: Settings) -> list[Service]:
+    """The same, each at the address that the settings name for it, if they do: in a container, all are elsewhere."""
+    given = settings.model_fields_set
+    tracking = settings.mlflow_tracking_uri or ""
+    elsewhere = {
+        "Airflow": settings.airflow_url if "airflow_url" in given else "",
+        "MLflow": tracking if tracking.startswith(("http://", "https://")) else "",
+        "API": settings.api_url if "api_url" in given else "",
+        "web app": settings.ui_url if "ui_url" in given else "",
+    }
+    return [replace(service, elsewhere=elsewhere[service.name]) for service in services(settings)]
+
+
+def keys_required(settings: Settings) -> bool:
+    """Whether the API answers only those who have a key.
+
+    Raises:
+        NotReady: it listens beyond this machine, and is told to let everyone in.
+    """
+    private = is_private(settings.bind)
+    if settings.require_keys is False and not private:
+        raise NotReady(
+            f"CHURN_REQUIRE_KEYS=false would let everyone in who reaches CHURN_BIND={settings.bind}; leave it out"
+        )
+    return settings.require_keys or not private
 
 
 def url(bind: str, port: int) -> str:
@@ -94,4 +130,4 @@ def _loopback(bind: str) -> str:
         return bind
     if not given.is_unspecified:
         return bind
-    return "127.0.0.1" if given.version == 4 else "::1"
+    return LOOPBACK if given.version == 4 else "::1"

@@ -6,8 +6,9 @@ lists them with their defaults.
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from churn.errors import NotReady
@@ -34,12 +35,27 @@ class Settings(BaseSettings):
     """The address that the services listen on."""
     api_url: str = "http://127.0.0.1:5055"
     """Where the web app and the client find the API."""
+    ui_url: str = "http://127.0.0.1:8501"
+    """Where `churn doctor` finds the web app."""
     airflow_url: str = "http://127.0.0.1:8090"
     """Where the API asks Airflow for the state of the pipelines."""
     airflow_public_url: str = "http://127.0.0.1:8090"
     """Where a person's browser finds Airflow; links in replies start with it."""
     airflow_passwords: Path | None = None
     """The JSON file of Airflow's users and passwords; made on the first start."""
+    dags: Path | None = None
+    """A folder of DAGs of one's own, which Airflow runs beside ours."""
+
+    require_keys: bool | None = None
+    """Whether the API answers only those who have a key. Unset: where it listens beyond this machine."""
+    rate_limit: int = Field(default=6_000, ge=0, le=1_000_000)
+    """Requests a minute that the API takes with one key; 0: as many as there are."""
+    proxies: int = Field(default=0, ge=0)
+    """How many proxies in front of the API name the client in ``X-Forwarded-For``."""
+    api_key: SecretStr | None = None
+    """The key that the web app and the client send to the API."""
+    api_key_file: Path | None = None
+    """The file that holds that key; it goes before ``api_key``, and may change while the web app runs."""
 
     api_port: int = Field(default=5055, ge=1, le=65535)
     ui_port: int = Field(default=8501, ge=1, le=65535)
@@ -70,6 +86,14 @@ class Settings(BaseSettings):
     reload_seconds: float = Field(default=5, gt=0)
     """How often the API asks the registry which version is in service."""
 
+    # left out of repr, since it may hold a password
+    database_url: str | None = Field(default=None, repr=False)
+    """Where the store is: ``sqlite:///…`` or ``postgresql://…``. Unset: ``churn.db`` in CHURN_HOME."""
+    database_url_file: Path | None = None
+    """A file that holds that address, as secrets are kept."""
+    prediction_days: int = Field(default=30, ge=0, le=36_500)
+    """For how many days the predictions served are kept in the store; 0: they are not."""
+
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """The MLflow server. Unset: the SQLite registry in CHURN_HOME, whatever server may run."""
 
@@ -90,6 +114,26 @@ class Settings(BaseSettings):
         if self.mlflow_tracking_uri:
             return self.mlflow_tracking_uri
         return f"sqlite:///{(self.mlflow_home / 'mlflow.db').absolute()}"
+
+    @property
+    def store_url(self) -> str:
+        """The address of the store, with its password.
+
+        Raises:
+            NotReady: the file that should hold it cannot be read or is empty, or there are two addresses.
+        """
+        if self.database_url_file is None:
+            return self.database_url or f"sqlite:///{quote(str((self.home / 'churn.db').absolute()))}"
+        if self.database_url:
+            raise NotReady("CHURN_DATABASE_URL and CHURN_DATABASE_URL_FILE are both set: leave one out")
+        try:
+            told = self.database_url_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "no text"
+            raise NotReady(f"CHURN_DATABASE_URL_FILE: {self.database_url_file}: {reason}") from error
+        if not told:
+            raise NotReady(f"CHURN_DATABASE_URL_FILE: {self.database_url_file} is empty")
+        return told
 
     @property
     def mlflow_home(self) -> Path:

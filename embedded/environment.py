@@ -1,5 +1,6 @@
 """What the services of `make up` are started with: every setting, resolved, and Airflow's own."""
 
+import json
 import os
 import shlex
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from zlib import crc32
 
 from churn import credentials
-from churn.services import address, url
+from churn.services import address, services
 from churn.settings import ROOT, Settings
 
 BIN = Path(sys.executable).parent
@@ -19,21 +20,25 @@ MARK = "CHURN_SOCKET"
 """A variable that only these services have, with a value that only this home's have: by it they
 are known for ours."""
 
+NOT_PASSED_ON = ("CHURN_API_KEY", "CHURN_API_KEY_FILE")
+"""The key of whoever starts the services is for none of them; the web app has its own."""
+
 
 def environment(settings: Settings) -> dict[str, str]:
     """What supervisord is started with, and so all that it starts."""
     home, secrets = settings.home.absolute(), settings.home.absolute() / "secrets"
-    bind = settings.bind
-    airflow = url(bind, settings.airflow_port)
+    at = {service.name: service for service in services(settings)}
     mine = {
         "CHURN_ROOT": ROOT,
         "CHURN_HOME": home,
         "CHURN_CONTRACT": settings.contract.absolute(),
         MARK: socket_of(settings),
-        "CHURN_BIND": bind,
-        "CHURN_API_ADDRESS": address(bind, settings.api_port),
-        "CHURN_API_URL": url(bind, settings.api_port),
-        "CHURN_AIRFLOW_URL": airflow,
+        "CHURN_BIND": settings.bind,
+        "CHURN_MLFLOW_BIND": at["MLflow"].bind,
+        "CHURN_UI_BIND": at["web app"].bind,
+        "CHURN_API_ADDRESS": address(at["API"].bind, settings.api_port),
+        "CHURN_API_URL": at["API"].url,
+        "CHURN_AIRFLOW_URL": at["Airflow"].url,
         "CHURN_AIRFLOW_PUBLIC_URL": public_url(settings),
         "CHURN_API_PORT": settings.api_port,
         "CHURN_UI_PORT": settings.ui_port,
@@ -42,7 +47,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "CHURN_API_WORKERS": settings.api_workers,
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": (home / "mlflow" / "artifacts").as_uri(),
-        "MLFLOW_TRACKING_URI": url(bind, settings.mlflow_port),
+        "MLFLOW_TRACKING_URI": at["MLflow"].url,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "GIT_PYTHON_REFRESH": "quiet",
@@ -53,12 +58,13 @@ def environment(settings: Settings) -> dict[str, str]:
         # a process that gives itself a title would write it over its environment, and with that over the mark
         "SPT_NOENV": "1",
     }
-    theirs = airflow_environment(settings, home, secrets)
-    given = {**os.environ, **without_proxy(settings, os.environ)}
+    theirs = airflow_environment(settings, home, secrets, at["Airflow"].url) | own_dags(settings)
+    given = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
+    given |= without_proxy(settings, os.environ)
     return {**given, **{name: str(value) for name, value in (mine | theirs).items()}}
 
 
-def airflow_environment(settings: Settings, home: Path, secrets: Path) -> dict[str, object]:
+def airflow_environment(settings: Settings, home: Path, secrets: Path, url: str) -> dict[str, object]:
     def read(name: str) -> str:
         return f"cat {shlex.quote(str(secrets / name))}"
 
@@ -73,7 +79,7 @@ def airflow_environment(settings: Settings, home: Path, secrets: Path) -> dict[s
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         # tasks report to the API server; left out, they would look for it on port 8080
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url(settings.bind, settings.airflow_port)}/execution/",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__PARALLELISM": 4,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": credentials.airflow_users(),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": secrets / credentials.AIRFLOW_PASSWORDS,
@@ -91,11 +97,24 @@ def airflow_environment(settings: Settings, home: Path, secrets: Path) -> dict[s
     }
 
 
+def own_dags(settings: Settings) -> dict[str, object]:
+    """The user's folder beside ours, which keeps the name that it has where it is the only one."""
+    if settings.dags is None:
+        return {}
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [
+        {"name": "dags-folder", "classpath": local, "kwargs": {}},
+        {"name": "own", "classpath": local, "kwargs": {"path": str(settings.dags.absolute())}},
+    ]
+    return {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles)}
+
+
 def public_url(settings: Settings) -> str:
     """Where a person's browser finds Airflow: as it was set, or else where it listens."""
     if "airflow_public_url" in settings.model_fields_set:
         return settings.airflow_public_url.rstrip("/")
-    return url(settings.bind, settings.airflow_port)
+    (airflow,) = (service for service in services(settings) if service.name == "Airflow")
+    return airflow.url
 
 
 def without_proxy(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:

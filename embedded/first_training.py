@@ -9,7 +9,7 @@ from supervision import Supervisor
 
 from churn.errors import Unavailable
 from churn.pipelines import Pipelines
-from churn.services import services, url
+from churn.services import services
 from churn.settings import Settings
 
 PATIENCE_SECONDS = 90
@@ -26,17 +26,11 @@ class Progress:
 
 def wait_for_champion(settings: Settings, supervisor: Supervisor) -> None:
     """Where a champion is there already, this is over at once."""
-    airflow = Pipelines(
-        settings.model_copy(
-            update={
-                "airflow_url": url(settings.bind, settings.airflow_port),
-                "airflow_public_url": public_url(settings),
-            }
-        )
-    )
-    (api,) = (service for service in services(settings) if service.name == "API")
+    at = {service.name: service.url for service in services(settings)}
+    urls = {"airflow_url": at["Airflow"], "airflow_public_url": public_url(settings)}
+    airflow = Pipelines(settings.model_copy(update=urls))
     said, since, warned = "", time.monotonic(), False
-    while not _serves(f"{api.url}/health/ready"):
+    while not _serves(f"{at['API']}/health/ready"):
         supervisor.check()
         now = training(airflow, settings)
         if now.line != said:

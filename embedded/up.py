@@ -1,7 +1,7 @@
 """`make up` and `make down`: the whole platform on this machine, without Docker and without root.
 
-Checks the machine, makes the stack's passwords, migrates Airflow's database, hands the services
-to supervisord, follows the first training, and prints where everything is and how to log in.
+Checks the machine, makes the stack's passwords, migrates the databases, hands the services to
+supervisord, follows the first training, and prints where everything is and how to log in.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from supervision import STOP_SECONDS, Supervisor, supervised
 
 from churn import credentials
 from churn.errors import ChurnError, NotReady
-from churn.services import Service, is_free, is_private, services
+from churn.services import Service, is_free, is_private, keys_required, services
 from churn.settings import Settings, load, make_folder
 
 START_SECONDS = 240
@@ -56,7 +56,8 @@ def up(settings: Settings) -> int:
     credentials.ensure(settings.home / "secrets")
     env = environment(settings)
     os.environ.update(without_proxy(settings, os.environ))  # this process asks the services, too
-    migrate(settings, env)
+    migrate_store(settings, env)
+    migrate_airflow(settings, env)
     began = time.monotonic()
     with supervised(settings, env) as supervisor:
         try:
@@ -82,22 +83,34 @@ def check(settings: Settings) -> None:
         raise NotReady("services of an earlier start still run, without their supervisor; `make down` ends them")
     if set("?#$\n") & set(str(settings.home.absolute())):
         raise NotReady(f"CHURN_HOME={settings.home}: ?, # and $ mean something else in the address of a database")
+    keys_required(settings)
+    if settings.dags is not None and not settings.dags.is_dir():
+        raise NotReady(f"CHURN_DAGS={settings.dags}: there is no such folder")
     for service in services(settings):
-        if not is_free(service.port, settings.bind):
+        if not is_free(service.port, service.bind):
             other = service.port + 10000 if service.port < 50000 else service.port - 10000
             raise NotReady(
                 f"port {service.port} ({service.name}) is taken by another program; end that, or choose another: "
                 f"{service.variable}={other} make up"
             )
-    if not is_private(settings.bind):
-        print(
-            f"churn: WARNING: CHURN_BIND={settings.bind}: whoever reaches this machine reaches MLflow, the API "
-            "and the web app, which ask for no password",
-            file=sys.stderr,
-        )
 
 
-def migrate(settings: Settings, env: dict[str, str]) -> None:
+def migrate_store(settings: Settings, env: dict[str, str]) -> None:
+    """Bring the platform's own database to this version, and see to the keys.
+
+    Raises:
+        NotReady: in the words of `churn migrate`; beyond this machine also where no key could ask.
+    """
+    key = settings.home.absolute() / "secrets" / credentials.WEB_APP_KEY
+    command = [str(BIN / "churn"), "migrate", "--web-app-key", str(key)]
+    done = subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["churn: the store could not be prepared"])[-1]
+        raise NotReady(last.removeprefix("churn: "))
+    key.chmod(0o600)  # here the web app is nobody else
+
+
+def migrate_airflow(settings: Settings, env: dict[str, str]) -> None:
     """Bring Airflow's database to the installed version; once it is there, nothing is to do."""
     mark, installed = settings.home / "airflow" / ".migrated", version("apache-airflow")
     if mark.exists() and mark.read_text(encoding="utf-8") == installed:
@@ -141,12 +154,14 @@ def wait_for(asked: list[Service], settings: Settings, supervisor: Supervisor) -
 def welcome(settings: Settings, seconds: float) -> str:
     passwords = json.loads((settings.home / "secrets" / credentials.AIRFLOW_PASSWORDS).read_text(encoding="utf-8"))
     url = {service.name: service.url for service in services(settings)}
+    asks = "needs a key; `churn keys` makes them" if keys_required(settings) else "no log-in"
+    near = "no log-in" if is_private(settings.bind) else "no log-in; on this machine only"
     return f"""
 churn is up after {seconds:.0f} s.
 
-  web app   {url["web app"]}         no log-in
-  API       {url["API"]}/docs    no log-in
-  MLflow    {url["MLflow"]}         no log-in
+  web app   {url["web app"]}         {near}
+  API       {url["API"]}/docs    {asks}
+  MLflow    {url["MLflow"]}         {near}
   Airflow   {public_url(settings)}         user admin, password {passwords["admin"]}
 
 State and logs are in {settings.home}. Ctrl-C ends it, as does `make down` from elsewhere."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from churn.client import Client, TrainingProgress
+from churn.client import NOT_LET_IN, Client, Refused, TrainingProgress
 from churn.contract import Contract
 from churn.errors import ChurnError
 
@@ -15,6 +15,14 @@ _KNOWN = "contract"
 class Down:
     """The API does not answer, or not as it should."""
 
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShutOut:
+    """The API answers, and does not let this app in: by its HTTP status, on account of its key."""
+
+    status: int
     reason: str
 
 
@@ -35,7 +43,7 @@ class Serving:
     since: str
 
 
-Status = Down | Waiting | Serving
+Status = Down | ShutOut | Waiting | Serving
 
 
 @st.cache_resource(show_spinner=False)
@@ -56,18 +64,25 @@ def status() -> Status:
             return Waiting(readiness.detail, api.training())
         return Serving(champion["name"], str(champion["version"]), champion.get("since", ""))
     except ChurnError as error:
-        return Down(str(error))
+        return _trouble(error)
+
+
+def _trouble(error: ChurnError) -> Down | ShutOut:
+    if isinstance(error, Refused) and error.status in NOT_LET_IN:
+        return ShutOut(error.status, str(error))
+    return Down(str(error))
 
 
 def look() -> tuple[Status, Contract | None]:
-    """The status with the contract in force. While the API is down that is the contract which this
-    session saw last, so that a form half filled in stays on the page; None if it never saw one."""
+    """The status with the contract in force. While the API does not answer, or not to us, that is the
+    contract which this session saw last, so that a form half filled in stays on the page; None if it
+    never saw one."""
     now = status()
-    if not isinstance(now, Down):
+    if not isinstance(now, Down | ShutOut):
         try:
             st.session_state[_KNOWN] = _contract_of(now.version if isinstance(now, Serving) else "")
         except ChurnError as error:
-            now = Down(str(error))
+            now = _trouble(error)
     known: Contract | None = st.session_state.get(_KNOWN)
     return now, known
 

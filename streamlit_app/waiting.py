@@ -1,4 +1,4 @@
-"""What a page says while no model can answer: training under way, training failed, API down."""
+"""What a page says while no model can answer: training under way, training failed, API down or closed to it."""
 
 import connection
 import streamlit as st
@@ -13,10 +13,30 @@ _STATES = {
 }
 
 
-def draw(now: connection.Down | connection.Waiting) -> None:
+_SHUT_OUT = {
+    401: (
+        ":material/key_off: The web app's key is not accepted",
+        "It sends the key in the file that `CHURN_API_KEY_FILE` names, and reads it again by itself once another "
+        "stands there. A new start of the stack makes one.",
+    ),
+    403: (
+        ":material/lock: The scope of the web app's key is too small",
+        "Give it one of a larger scope (`churn keys`), in the file that `CHURN_API_KEY_FILE` names.",
+    ),
+    429: (
+        ":material/hourglass_bottom: Too many requests",
+        "All who use this page share its key, which has been used more often than `CHURN_RATE_LIMIT` lets it. "
+        "This page comes back by itself.",
+    ),
+}
+
+
+def draw(now: connection.Down | connection.ShutOut | connection.Waiting) -> None:
     """The card for the state. It is drawn again and again, until there is a model."""
     if isinstance(now, connection.Down):
         _down(now)
+    elif isinstance(now, connection.ShutOut):
+        _shut_out(now)
     elif now.training is None:
         _no_training(now)
     elif now.training.state == "failed":
@@ -32,6 +52,13 @@ def _down(now: connection.Down) -> None:
         "`docker compose up` where you use Docker. This page comes back by itself."
     )
     st.button("Try again", icon=":material/refresh:", on_click=connection.status.clear, key="retry")
+
+
+def _shut_out(now: connection.ShutOut) -> None:
+    title, words = _SHUT_OUT[now.status]
+    st.subheader(title, anchor=False)
+    st.markdown(words)
+    _why(now)
 
 
 def _no_training(now: connection.Waiting) -> None:
@@ -72,7 +99,7 @@ def _airflow(run: TrainingProgress, words: str) -> None:
         st.link_button(words, run.url, icon=":material/open_in_new:")
 
 
-def _why(now: connection.Waiting) -> None:
+def _why(now: connection.Waiting | connection.ShutOut) -> None:
     if now.reason:
         st.caption(f"The service says: {plain(now.reason)}")
 

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
+from churn import audit, history, peek
 from churn import contract as contracts
-from churn import history, peek, promotion
 from churn import settings as settings_of
 from churn.cli import main
 from churn.errors import NoChampion, Refused, RefusedModel, UnknownVersion
@@ -488,20 +488,20 @@ def test_two_downloads_at_once_leave_one_whole_folder(serving: Registry, tmp_pat
 
 
 def test_a_person_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "@" in promotion.person()
+    assert "@" in audit.person()
 
     def nameless() -> str:
         raise KeyError("getpwuid(): uid not found: 12345")
 
     monkeypatch.setattr("getpass.getuser", nameless)
-    assert promotion.person().startswith("uid ")
+    assert audit.person().startswith("uid ")
 
 
 @pytest.fixture
 def run(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
     """Runs `churn …`; returns exit code, standard output and standard error."""
     monkeypatch.setenv("CHURN_HOME", str(home.home))
-    monkeypatch.setattr("churn.promotion.person", lambda: "ann@host")
+    monkeypatch.setattr("churn.audit.person", lambda: "ann@host")
 
     def call(*arguments: str) -> tuple[int, str, str]:
         result = CliRunner().invoke(main, list(arguments))

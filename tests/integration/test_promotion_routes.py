@@ -1,15 +1,18 @@
 """The routes that change what is in service, over a real SQLite registry."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
 from api.app import create_app
+from api.keeper import Keeper
 from api.serving import Serving
 from churn import settings as settings_of
 from churn.client import Client, Refused
+from churn.keys import SCOPES, Key, hash_of
 from churn.registry import Registry
 from churn.settings import Settings
 from tests import versions
@@ -153,14 +156,27 @@ def test_only_json_is_taken_so_that_no_other_page_can_ask(client) -> None:
     assert reply.status_code == 200
 
 
-@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.7", "churn.example"])  # noqa: S104
-def test_beyond_this_machine_nobody_may_ask(settings, bind: str) -> None:
-    open_to_all = settings.model_copy(update={"bind": bind})
-    client = create_app(open_to_all, serving=Serving(open_to_all)).test_client()
-    for path, body in ((PROMOTE, {"version": ONE}), (ROLLBACK, {})):
-        reply = client.post(path, json=body)
-        assert (reply.status_code, reply.content_type) == (403, PROBLEM)
-        assert "CHURN_BIND" in reply.get_json()["detail"]
+def test_beyond_this_machine_an_admin_key_promotes_and_the_history_names_it(settings) -> None:
+    open_to_all = settings.model_copy(update={"bind": "0.0.0.0"})  # noqa: S104  # the wildcard is the case
+    serving = Serving(open_to_all)
+    serving.refresh()
+    keeper = Keeper(open_to_all)
+    now = datetime.now(UTC)
+    keeper.keys = {hash_of(scope): Key(n, f"{scope}-key", scope, now, "a test") for n, scope in enumerate(SCOPES)}
+    keeper.knows_keys = True
+    client = create_app(open_to_all, serving=serving, keeper=keeper).test_client()
+    for key, status in ((None, 401), ("other", 401), ("read", 403), ("write", 403)):
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        for path, body in ((PROMOTE, {"version": ONE}), (ROLLBACK, {})):
+            reply = client.post(path, json=body, headers=headers)
+            assert (reply.status_code, reply.content_type) == (status, PROBLEM)
+    headers = {"Authorization": "Bearer admin", "X-Forwarded-For": "203.0.113.5"}
+    judged(settings, TWO, "passed")
+    assert client.post(PROMOTE, json={"version": TWO}, headers=headers).status_code == 200
+    newest = client.get("/models/history", headers=headers).get_json()["history"][0]
+    assert newest["version"] == TWO
+    assert "127.0.0.1" in newest["by"]  # there is no proxy in front, whatever is sent
+    assert "'admin-key'" in newest["by"]
 
 
 def test_with_mlflow_down_it_is_told(settings) -> None:

@@ -226,6 +226,15 @@ def test_a_taken_port_is_told_in_one_line(stack: Stack) -> None:
     assert "CHURN_API_PORT=" in line
 
 
+def test_beyond_this_machine_nothing_starts_without_an_admin_key(stack: Stack, tmp_path: Path) -> None:
+    env = {**stack.env, "CHURN_HOME": str(tmp_path), "CHURN_BIND": "0.0.0.0"}  # noqa: S104  # the wildcard is the case
+    up = subprocess.run(["make", "up"], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert up.returncode
+    (line,) = [line for line in up.stderr.splitlines() if not line.startswith("make")]
+    assert "CHURN_BIND=0.0.0.0" in line
+    assert "admin key" in line
+
+
 def test_secrets_are_for_their_owner_alone(stack: Stack) -> None:
     files = list((stack.home / "secrets").iterdir())
     assert {json.dumps(oct(path.stat().st_mode & 0o777)) for path in files} == {'"0o600"'}

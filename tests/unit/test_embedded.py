@@ -1,7 +1,9 @@
 """`make up`, as far as it goes without starting anything: its parts, and what `make setup` says."""
 
 import importlib
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,8 +18,11 @@ import pytest
 from supervisor.datatypes import RestartUnconditionally
 from supervisor.options import ServerOptions
 
+from churn import credentials
 from churn.errors import NotReady
+from churn.keys import Keys
 from churn.settings import Settings, load
+from churn.store import Store
 from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +75,70 @@ def test_supervisor_reads_the_conf_whatever_the_home_is_called(
         assert Path(program.stdout_logfile).absolute().parent == home / "logs"
     assert "--bind [::1]:5055 " in programs["api"].command
     assert programs["api"].environment == {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    assert key_file_of(programs["ui"].command, home, tmp_path) == home / "secrets" / "web_app_key"
+
+
+def key_file_of(command: str, home: Path, scratch: Path) -> Path:
+    """Where a program would look for its key: its command runs, with a Streamlit that only says so."""
+    streamlit = scratch / "streamlit"
+    streamlit.write_text('#!/bin/sh\nprintf %s "$CHURN_API_KEY_FILE"\n')
+    streamlit.chmod(0o755)
+    env = {"PATH": f"{scratch}{os.pathsep}{os.environ['PATH']}", "CHURN_HOME": str(home)}
+    return Path(subprocess.run(shlex.split(command), env=env, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::"])  # noqa: S104
+def test_beyond_this_machine_listen_those_who_ask_for_a_key_or_a_log_in(
+    embedded: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bind: str
+) -> None:
+    for name in ("CHURN_API_KEY", "CHURN_API_KEY_FILE"):
+        monkeypatch.setenv(name, "of whoever starts it")
+    env = embedded.environment.environment(settings_of(tmp_path, bind=bind))
+    assert [env[name] for name in ("CHURN_MLFLOW_BIND", "CHURN_UI_BIND")] == ["127.0.0.1"] * 2
+    assert env["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:5001"
+    assert env["CHURN_BIND"] == env["AIRFLOW__API__HOST"] == bind
+    assert env["CHURN_API_ADDRESS"] in ("0.0.0.0:5055", "[::]:5055")
+    assert not {"CHURN_API_KEY", "CHURN_API_KEY_FILE"} & set(env)
+
+
+def test_dags_of_ones_own_stand_beside_ours(embedded: SimpleNamespace, tmp_path: Path) -> None:
+    name = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
+    assert name not in embedded.environment.environment(settings_of(tmp_path))
+    env = embedded.environment.environment(settings_of(tmp_path, dags=tmp_path / 'my "own" dags'))
+    ours, own = json.loads(env[name])
+    assert ours["kwargs"] == {}  # the folder of [core] dags_folder
+    assert own["kwargs"] == {"path": str(tmp_path / 'my "own" dags')}
+    with pytest.raises(NotReady, match=r"CHURN_DAGS=.*no such folder"):
+        embedded.up.check(settings_of(tmp_path, dags=tmp_path / "nowhere"))
+
+
+def test_beyond_this_machine_nothing_starts_without_an_admin_key(embedded: SimpleNamespace, tmp_path: Path) -> None:
+    def prepare(settings: Settings) -> None:
+        embedded.up.migrate_store(settings, embedded.environment.environment(settings))
+
+    everywhere = settings_of(tmp_path, bind="0.0.0.0")  # noqa: S104  # the wildcard is the case
+    with pytest.raises(NotReady, match="admin key") as refusal:
+        prepare(everywhere)
+    assert "\n" not in str(refusal.value)
+    assert not str(refusal.value).startswith("churn:")
+    key = tmp_path / "secrets" / "web_app_key"
+    prepare(settings_of(tmp_path))
+    secret = key.read_text()
+    assert key.stat().st_mode & 0o777 == 0o600
+    Keys(Store(everywhere)).make("me", "admin", by="a test")
+    prepare(everywhere)
+    assert key.read_text() == secret
+
+
+def test_the_welcome_says_who_needs_a_key(embedded: SimpleNamespace, tmp_path: Path) -> None:
+    credentials.ensure(tmp_path / "secrets")
+    told = embedded.up.welcome(settings_of(tmp_path), 1)
+    assert "needs a key" not in told
+    told = embedded.up.welcome(settings_of(tmp_path, require_keys=True), 1)
+    assert "API       http://127.0.0.1:5055/docs    needs a key" in told
+    told = embedded.up.welcome(settings_of(tmp_path, bind="0.0.0.0"), 1)  # noqa: S104
+    assert "needs a key" in told
+    assert told.count("on this machine only") == 2
 
 
 def test_airflows_address_for_people_is_kept_where_it_was_set(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from churn.errors import NotReady
-from churn.services import address, is_free, is_private, url
+from churn.services import address, is_free, is_private, keys_required, named_services, services, url
+from churn.settings import load
 
 
 @pytest.fixture
@@ -46,6 +47,33 @@ def test_loopback_is_private(bind: str, private: bool) -> None:
     assert is_private(bind) is private
 
 
+@pytest.mark.parametrize(
+    ("bind", "near"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("::1", "::1"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104
+        ("::", "127.0.0.1"),
+        ("192.0.2.7", "127.0.0.1"),
+        ("churn.example", "127.0.0.1"),
+    ],
+)
+def test_what_asks_for_no_log_in_stays_on_this_machine(bind: str, near: str) -> None:
+    at = {service.name: service.bind for service in services(load().model_copy(update={"bind": bind}))}
+    assert at == {"Airflow": bind, "API": bind, "MLflow": near, "web app": near}
+
+
+def test_keys_are_asked_for_beyond_this_machine_or_where_somebody_says_so() -> None:
+    def asks(bind: str, require: bool | None) -> bool:
+        return keys_required(load().model_copy(update={"bind": bind, "require_keys": require}))
+
+    assert [asks("127.0.0.1", said) for said in (None, False, True)] == [False, False, True]
+    assert [asks("192.0.2.7", said) for said in (None, True)] == [True, True]
+    with pytest.raises(NotReady, match=r"CHURN_REQUIRE_KEYS=false .*192\.0\.2\.7"):
+        asks("192.0.2.7", False)
+
+
 def test_a_taken_port_is_not_free(taken: int) -> None:
     assert not is_free(taken, "127.0.0.1")
 
@@ -66,3 +94,15 @@ def test_no_port_is_not_a_taken_port() -> None:
 def test_an_address_of_another_machine_is_not_a_taken_port(bind: str) -> None:
     with pytest.raises(NotReady, match="is no address of this machine"):
         is_free(0, bind)
+
+
+def test_services_are_looked_for_where_the_settings_name_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_API_URL", "http://proxy:8080/")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    at = {service.name: service.url for service in named_services(load())}
+    assert at == {
+        "Airflow": "http://127.0.0.1:8090",
+        "MLflow": "http://mlflow:5000",
+        "API": "http://proxy:8080",
+        "web app": "http://127.0.0.1:8501",
+    }

@@ -70,14 +70,18 @@ class Api:
     run: dict[str, Any] | None = None
     told: dict[str, Any] = field(default_factory=dict)
     refusal: list[dict[str, Any]] | None = None
+    shut: int | None = None
+    """The status with which whoever asks is turned away, but from the routes of health."""
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
         match path:
-            case "/schema":
-                return 200, {"x-contract": self.contract.model_dump(mode="json", by_alias=True)}
             case "/health/ready":
                 return (200, {"status": "ok"}) if self.version else _problem(503, "no champion yet")
+            case _ if self.shut:
+                return _problem(self.shut, "the key is no good")
+            case "/schema":
+                return 200, {"x-contract": self.contract.model_dump(mode="json", by_alias=True)}
             case "/models":
                 return 200, {"models": [self._model | {"since": "2026-05-04T03:02:01+00:00"}] * bool(self.version)}
             case "/pipelines":
@@ -308,6 +312,40 @@ def test_an_api_that_goes_and_comes_back_takes_nothing_from_the_form(
     next(button for button in app.button if button.label == "Try again").click().run()
     assert "does not answer" not in _words(app)
     assert _identities(app) == before
+
+
+SHUT_OUT = [(401, "key is not accepted"), (403, "key is too small"), (429, "Too many requests")]
+
+
+@pytest.mark.parametrize(("status", "said"), SHUT_OUT)
+@pytest.mark.parametrize("version", ["7", None])
+def test_an_api_that_does_not_take_the_key_is_told_from_one_that_is_down(
+    app: AppTest, api: Api, status: int, said: str, version: str | None
+) -> None:
+    api.version, api.shut = version, status
+    words = _words(app.run())
+    assert not app.exception
+    assert said in words
+    assert "The service says: the key is no good" in words
+    assert "does not answer" not in words
+    assert not _inputs(app)
+    api.shut = None
+    st.cache_data.clear()
+    assert said not in _words(app.run())
+    assert _inputs(app)
+
+
+@pytest.mark.parametrize(("status", "said"), SHUT_OUT)
+def test_a_key_that_is_refused_meanwhile_takes_nothing_from_the_form(
+    app: AppTest, api: Api, status: int, said: str
+) -> None:
+    before = _identities(app.run())
+    api.shut = status
+    words = _words(_predict(app))
+    assert not app.exception
+    assert said in words
+    assert _identities(app) == before
+    assert next(button for button in app.button if button.label == "Predict").disabled
 
 
 def test_a_prediction_that_meets_a_dead_api_is_no_traceback(

@@ -1,0 +1,1 @@
+"""One file per revision. What is released never changes: a later change is a later file."""

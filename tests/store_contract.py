@@ -1,0 +1,458 @@
+"""What the store promises on every database: checks that take the address of an empty one.
+
+``tests/integration/test_store.py`` runs them on SQLite, and the tests of the stack on its PostgreSQL::
+
+    @pytest.mark.parametrize("check", [*CHECKS, *POSTGRESQL_CHECKS], ids=lambda check: check.__name__)
+    def test_the_store_on_postgresql(check, tmp_path):
+        with scratch("postgresql://postgres:…@host/postgres") as url:
+            check(url, tmp_path)
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from churn import audit, prediction_log
+from churn.errors import ChurnError, NotReady, Refused
+from churn.keys import Key, Keys, hash_of, new_secret
+from churn.prediction_log import Row
+from churn.settings import Settings, load
+from churn.store import METADATA, MIGRATIONS, REVISION, Store
+from tests.conftest import ROOT
+
+Check = Callable[[str, Path], None]
+
+
+@contextmanager
+def scratch(url: str) -> Iterator[str]:
+    """The address of a new and empty database on a PostgreSQL server; it is dropped at the end.
+
+    Args:
+        url: of any database there, by a user who may create others.
+    """
+    name = f"churn_test_{uuid4().hex[:12]}"
+    server = sa.make_url(url).set(drivername="postgresql+psycopg2")
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    try:
+        yield server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+        engine.dispose()
+
+
+def settings_of(url: str) -> Settings:
+    return load().model_copy(update={"database_url": url, "database_url_file": None})
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    store = Store(settings_of(url))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def migrations_from_nothing_make_the_tables(url: str, _: Path) -> None:
+    with opened(url) as store:
+        assert store.revision() is None
+        assert store.migrate() == REVISION == store.revision()
+        with store.read() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    assert ScriptDirectory(str(MIGRATIONS)).get_heads() == [REVISION]
+
+
+def what_is_ready_is_not_migrated_again(url: str, _: Path) -> None:
+    """A second start imports no alembic and runs one statement."""
+    with opened(url) as store:
+        store.migrate()
+    code = (
+        "import sys; from tests.store_contract_worker import store; from sqlalchemy import Engine, event; seen = []\n"
+        "event.listen(Engine, 'before_cursor_execute', lambda *told: seen.append(told[2]))\n"
+        "assert store(sys.argv[1]).migrate(); own = [one for one in seen if not one.startswith('BEGIN')]\n"
+        "assert own == ['SELECT version_num FROM alembic_version'], own; assert 'alembic' not in sys.modules"
+    )
+    done = _python(code, url)
+    assert done.returncode == 0, done.stderr
+
+
+def ten_processes_migrate_once(url: str, _: Path) -> None:
+    code = "import sys; from tests.store_contract_worker import store; print(store(sys.argv[1]).migrate())"
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(lambda _: _python(code, url), range(10)))
+    assert [one.stderr for one in found] == [""] * 10
+    assert [one.stdout.strip() for one in found] == [REVISION] * 10
+    with opened(url) as store, store.read() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM alembic_version")).scalar() == 1
+
+
+def a_newer_revision_is_refused(url: str, _: Path) -> None:
+    with opened(url) as store, store.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with opened(url) as store:
+        for use in (store.migrate, lambda: audit.entries(store), Keys(store).active):
+            with pytest.raises(NotReady, match="of revision '9999', and this version of churn knows none after"):
+                use()
+        assert store.revision() == "9999"
+
+
+def an_emptied_database_gets_its_tables_anew(url: str, _: Path) -> None:
+    """As when a volume is thrown away while the API runs."""
+    with opened(url) as store:
+        Keys(store).make("crm", "read", by="ann")
+        with store.write() as connection:
+            METADATA.drop_all(connection)
+            connection.execute(sa.text("DROP TABLE alembic_version"))
+        with pytest.raises(NotReady):
+            Keys(store).active()
+        assert Keys(store).active() == {}
+
+
+def what_a_transaction_began_is_undone_with_it(url: str, _: Path) -> None:
+    with opened(url) as store:
+        with pytest.raises(RuntimeError), store.write() as connection:
+            audit.write(connection, [audit.entry(action="promote", by="ann", source="here", subject="1")])
+            raise RuntimeError
+        assert audit.entries(store) == []
+
+
+def times_are_utc_and_aware(url: str, _: Path) -> None:
+    eastern = datetime(2026, 3, 1, 1, 30, 0, 123456, tzinfo=timezone(timedelta(hours=-5)))
+    with opened(url) as store:
+        prediction_log.write(store, [Row(eastern, "m", "1", "0" * 64, 0.25)])
+        (found,) = prediction_log.newest(store)
+        assert found.at == eastern
+        assert found.at.tzinfo is UTC
+        assert found[1:] == ("m", "1", "0" * 64, 0.25)
+        Keys(store).make("crm", "read", by="ann")
+        with pytest.raises(sa.exc.StatementError, match="without a zone"):
+            Keys(store).used({1: datetime(2026, 3, 1)})
+
+
+def a_key_lives_and_dies(url: str, _: Path) -> None:
+    with opened(url) as store:
+        keys = Keys(store, source="a test")
+        key, secret = keys.make("crm", "write", by="ann@host")
+        assert keys.active() == {hash_of(secret): key}
+        assert (key.name, key.scope, key.created_by, key.revoked, key.last_used) == (
+            "crm", "write", "ann@host", None, None,
+        )  # fmt: skip
+        assert abs(datetime.now(UTC) - key.created) < timedelta(minutes=1)
+        with pytest.raises(Refused, match="named 'crm' already"):
+            keys.make("crm", "read", by="bob")
+        other, _secret = keys.make("CRM", "read", by="bob")  # letters count
+        gone = keys.revoke("crm", by="bob")
+        assert gone.revoked is not None
+        assert not gone.may("read")
+        assert list(keys.active().values()) == [other]
+        for name, reason in (("crm", "revoked already, since"), ("nobody", "there is no key 'nobody'")):
+            with pytest.raises(Refused, match=reason):
+                keys.revoke(name, by="bob")
+        again, new = keys.make("crm", "read", by="ann@host")  # a name is free again
+        assert keys.all() == [gone, other, again]
+        assert new != secret
+        told = [(one.action, one.subject, one.by, one.source, one.detail) for one in audit.entries(store)]
+        assert told == [
+            ("key.make", "crm", "ann@host", "a test", "scope read"),
+            ("key.revoke", "crm", "bob", "a test", "scope write"),
+            ("key.make", "CRM", "bob", "a test", "scope read"),
+            ("key.make", "crm", "ann@host", "a test", "scope write"),
+        ]
+        with store.read() as connection:
+            everything = str([connection.execute(table.select()).all() for table in METADATA.sorted_tables])
+        assert secret not in everything
+
+
+def a_key_needs_a_name_and_a_scope(url: str, folder: Path) -> None:
+    with opened(url) as store:
+        keys = Keys(store)
+        for name in ("", "a b", "ä", "x" * 61, "a/b", "a\n", "'; --", "a\0"):
+            for attempt in (
+                lambda name=name: keys.make(name, "read", by="ann"),
+                lambda name=name: keys.ensure(folder / "key", name, "read", by="ann"),
+            ):
+                with pytest.raises(Refused, match="1 to 60 letters"):
+                    attempt()
+        for scope in ("", "root", "READ"):
+            with pytest.raises(Refused, match="the scopes are read, write, admin"):
+                keys.make("crm", scope, by="ann")
+        assert keys.all() == []
+        assert audit.entries(store) == []
+        assert keys.make("a.B_c-" + "9" * 54, "admin", by="x" * 999)[0].created_by == "x" * 250
+
+
+def the_last_use_of_a_key_only_moves_on(url: str, _: Path) -> None:
+    now = datetime.now(UTC)
+    with opened(url) as store:
+        keys = Keys(store)
+        first, second = (keys.make(name, "read", by="ann")[0] for name in ("a", "b"))
+        keys.used({})
+        keys.used({second.id: now, first.id: now, 999: now})
+        keys.used({first.id: now - timedelta(hours=1), second.id: now + timedelta(hours=1)})
+        assert [key.last_used for key in keys.all()] == [now, now + timedelta(hours=1)]
+
+
+def the_key_in_a_file_is_made_once(url: str, folder: Path) -> None:
+    file = folder / "deep" / "web_app_key"
+    with opened(url) as store:
+        keys = Keys(store)
+        key = keys.ensure(file, "web-app", "write", by="migrate")
+        secret = file.read_text()
+        assert (key.name, key.scope, list(keys.active())) == ("web-app", "write", [hash_of(secret)])
+        assert file.stat().st_mode & 0o777 == 0o440
+        assert keys.ensure(file, "web-app", "write", by="migrate") == key
+        assert file.read_text() == secret
+        assert len(audit.entries(store)) == 1
+        assert [one.name for one in file.parent.iterdir()] == ["web_app_key"]
+
+
+def the_key_in_a_file_is_taken_up(url: str, folder: Path) -> None:
+    """By a new database, which has never heard of it, and instead of another of that name."""
+    file, secret = folder / "key", new_secret()
+    file.write_text(secret + "\n")
+    with opened(url) as store:
+        keys = Keys(store)
+        old, _secret = keys.make("web-app", "write", by="ann")
+        key = keys.ensure(file, "web-app", "write", by="migrate")
+        assert keys.active() == {hash_of(secret): key}
+        assert file.read_text() == secret + "\n"
+        assert [one.id for one in keys.all() if one.revoked] == [old.id]
+
+
+def a_revoked_key_stays_revoked_and_the_file_gets_a_new_one(url: str, folder: Path) -> None:
+    file = folder / "key"
+    with opened(url) as store:
+        keys = Keys(store)
+        for scope, spoil in (
+            ("write", lambda: keys.revoke("web-app", by="ann")),
+            ("write", lambda: (file.chmod(0o600), file.write_text(" \n"))),
+            ("write", file.unlink),
+            ("admin", lambda: None),  # the same name with another scope
+        ):
+            before = keys.ensure(file, "web-app", "write", by="migrate")
+            secret = file.read_text()
+            spoil()
+            after = keys.ensure(file, "web-app", scope, by="migrate")
+            assert file.read_text() != secret
+            assert after.id != before.id
+            assert list(keys.active()) == [hash_of(file.read_text())]
+            assert after.scope == scope
+
+
+def a_file_of_another_key_is_left_alone(url: str, folder: Path) -> None:
+    file = folder / "key"
+    with opened(url) as store:
+        keys = Keys(store)
+        keys.ensure(file, "web-app", "write", by="migrate")
+        with pytest.raises(Refused, match="the secret of the key 'web-app'"):
+            keys.ensure(file, "other", "write", by="migrate")
+        file.unlink()
+        for content in (b"hunter2", b"churn_short", b"\xff\xfe", b"churn_" + b"x" * 42 + b"!"):
+            file.write_bytes(content)
+            with pytest.raises(Refused, match="holds no secret"):
+                keys.ensure(file, "web-app", "write", by="migrate")
+            assert file.read_bytes() == content
+        for place in (folder, Path("/dev/null/key")):
+            with pytest.raises(NotReady, match=str(place)):
+                keys.ensure(place, "web-app", "write", by="migrate")
+        assert len(keys.active()) == 1
+
+
+def of_many_at_once_one_makes_the_key(url: str, folder: Path) -> None:
+    file = folder / "shared" / "key"
+    code = (
+        "import sys, pathlib; from churn.keys import Keys; from tests.store_contract_worker import store\n"
+        "print(Keys(store(sys.argv[1])).ensure(pathlib.Path(sys.argv[2]), 'web-app', 'write', by='migrate').id)"
+    )
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: _python(code, url, str(file)), range(6)))
+    assert [one.stderr for one in found] == [""] * 6
+    assert len({one.stdout for one in found}) == 1
+    with opened(url) as store:
+        assert list(Keys(store).active()) == [hash_of(file.read_text())]
+        assert len(Keys(store).all()) == 1
+
+
+def of_many_at_once_one_gets_the_name(url: str, _: Path) -> None:
+    def make(number: int) -> Key | None:
+        with opened(url) as own:
+            try:
+                return Keys(own).make("crm", "read", by=f"person {number}")[0]
+            except Refused:
+                return None
+
+    with opened(url) as store, ThreadPoolExecutor(8) as pool:
+        store.migrate()
+        made = [key for key in pool.map(make, range(8)) if key]
+        assert list(Keys(store).active().values()) == made
+        assert len(audit.entries(store)) == 1
+
+
+def record(store: Store, **told: str) -> None:
+    with store.write() as connection:
+        audit.write(connection, [audit.entry(**told)])
+
+
+def an_entry_is_one_printable_line_that_fits(url: str, _: Path) -> None:
+    with opened(url) as store:
+        record(
+            store, action="promote" * 20, by="ann\0\n\x1b[31m" + "b" * 300, source="s" * 200, subject="ü" * 300,
+            outcome="refused", detail="two\r\nlines\0 ''; DROP TABLE audit; --" + "x" * 3000,
+        )  # fmt: skip
+        (found,) = audit.entries(store)
+        assert found.by.startswith("ann [31mb")
+        assert found.detail.startswith("two lines ''; DROP TABLE audit; --x")
+        assert [len(one) for one in (found.action, found.by, found.source, found.subject, found.detail)] == [
+            40, 250, 100, 250, 2000,
+        ]  # fmt: skip
+        assert found.at.tzinfo is UTC
+
+
+def entries_come_newest_first(url: str, _: Path) -> None:
+    with opened(url) as store:
+        for number in range(7):
+            record(store, action="promote", by="ann", source="here", subject=str(number))
+        assert [one.subject for one in audit.entries(store, 3)] == ["6", "5", "4"]
+        assert len(audit.entries(store)) == 7
+
+
+def predictions_are_pruned_in_chunks_from_the_oldest(url: str, _: Path) -> None:
+    now = datetime.now(UTC)
+    rows = [Row(now - timedelta(days=day), "m", "1", f"{day:064}", 0.5) for day in (9, 3, 7, 1, 8, 2)]
+    with opened(url) as store:
+        prediction_log.write(store, [])
+        prediction_log.write(store, rows)
+        before = now - timedelta(days=2, hours=12)
+        assert prediction_log.prune(store, before, most=3) == 3
+        assert [int(row.input_hash) for row in prediction_log.newest(store)] == [1, 2, 3]
+        assert prediction_log.prune(store, before, most=3) == 1
+        assert prediction_log.prune(store, before, most=3) == 0
+        assert [int(row.input_hash) for row in prediction_log.newest(store)] == [1, 2]
+
+
+def several_write_and_prune_at_once(url: str, _: Path) -> None:
+    """Writers in processes of their own, and one who removes what is old: nobody fails, nothing is lost."""
+    with opened(url) as store:
+        store.migrate()
+        old = datetime.now(UTC) - timedelta(days=40)
+        prediction_log.write(store, [Row(old, "m", "1", "0" * 64, 0.5)] * 4_000)
+        code = (
+            "import sys; from datetime import UTC, datetime; from churn import prediction_log as log\n"
+            "from tests.store_contract_worker import store; own = store(sys.argv[1])\n"
+            "for _ in range(10): log.write(own, [log.Row(datetime.now(UTC), 'm', '2', '0' * 64, .5)] * 100)\n"
+        )
+        with ThreadPoolExecutor(4) as pool:
+            writers = [pool.submit(_python, code, url) for _ in range(3)]
+            pruned = [pool.submit(_prune, url, old + timedelta(days=1)) for _ in range(1)]
+        assert [one.result().stderr for one in writers] == [""] * 3
+        assert sum(one.result() for one in pruned) == 4_000
+        with store.read() as connection:
+            found = connection.execute(sa.text("SELECT version, count(*) FROM predictions GROUP BY version")).all()
+        assert [tuple(row) for row in found] == [("2", 3_000)]
+
+
+def _prune(url: str, before: datetime) -> int:
+    removed = 0
+    with opened(url) as store:
+        while count := prediction_log.prune(store, before, most=300):
+            removed += count
+    return removed
+
+
+def cut_connections_are_made_anew(url: str, _: Path) -> None:
+    """As by a server that was started anew."""
+    with opened(url) as store, opened(url) as other:
+        Keys(store).make("crm", "read", by="ann")
+        with other.write() as connection:
+            cut = connection.execute(
+                sa.text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+            assert cut.scalars().all() == [True]
+        assert len(Keys(store).active()) == 1
+
+
+def the_driver_need_not_be_named(url: str, _: Path) -> None:
+    for kind in ("postgres", "postgresql", "postgresql+psycopg2"):
+        with opened(kind + url[url.index(":") :]) as store:
+            assert store.migrate() == REVISION
+
+
+def no_password_is_told(url: str, _: Path) -> None:
+    """Neither that of an address that works, nor a wrong one that the server refuses."""
+    given = sa.make_url(url)
+    wrong = given.set(password="Gxq7-wrong")
+    nobody = wrong.set(host="127.0.0.1", port=9)
+    for address in (wrong, nobody):
+        with opened(address.render_as_string(hide_password=False)) as store:
+            with pytest.raises(ChurnError) as refusal:
+                store.migrate()
+            assert str(address.host) in str(refusal.value)
+            chain, error = "", refusal.value
+            while error is not None:
+                chain += f"{error!r}{error}"
+                error = error.__cause__ or error.__context__
+            assert "Gxq7" not in chain
+
+
+def nobody_waits_for_ever_for_a_lock(url: str, _: Path) -> None:
+    """The server has been told how long to wait, and for how long to compute."""
+    with opened(url) as store, store.read() as connection:
+        told = {name: connection.execute(sa.text(f"SHOW {name}")).scalar() for name in
+                ("lock_timeout", "statement_timeout", "TimeZone", "application_name")}  # fmt: skip
+    assert told == {
+        "lock_timeout": "10s", "statement_timeout": "30s", "TimeZone": "UTC", "application_name": "churn",
+    }  # fmt: skip
+
+
+def _python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+CHECKS: Sequence[Check] = (
+    migrations_from_nothing_make_the_tables,
+    what_is_ready_is_not_migrated_again,
+    ten_processes_migrate_once,
+    a_newer_revision_is_refused,
+    an_emptied_database_gets_its_tables_anew,
+    what_a_transaction_began_is_undone_with_it,
+    times_are_utc_and_aware,
+    a_key_lives_and_dies,
+    a_key_needs_a_name_and_a_scope,
+    the_last_use_of_a_key_only_moves_on,
+    the_key_in_a_file_is_made_once,
+    the_key_in_a_file_is_taken_up,
+    a_revoked_key_stays_revoked_and_the_file_gets_a_new_one,
+    a_file_of_another_key_is_left_alone,
+    of_many_at_once_one_makes_the_key,
+    of_many_at_once_one_gets_the_name,
+    an_entry_is_one_printable_line_that_fits,
+    entries_come_newest_first,
+    predictions_are_pruned_in_chunks_from_the_oldest,
+    several_write_and_prune_at_once,
+)
+"""Each takes the address of an empty database, and a folder of its own."""
+POSTGRESQL_CHECKS: Sequence[Check] = (
+    cut_connections_are_made_anew,
+    the_driver_need_not_be_named,
+    no_password_is_told,
+    nobody_waits_for_ever_for_a_lock,
+)
