@@ -1,0 +1,100 @@
+"""What outlives an end, a new start, a rotation, and the loss of every volume."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stack.compose.conftest import Load
+from tests.stack.compose.stack import Stack, eventually, leftovers
+
+pytestmark = pytest.mark.stack
+SECOND_START_SECONDS = 60
+
+
+def known(stack: Stack) -> dict[str, Any]:
+    """What must not be lost."""
+    return {
+        "answer": stack.predict()["churn_probability"],
+        "versions": stack.versions(),
+        "history": json.loads(stack.cli("history", "--json"))["terms"][1:],
+        "runs": [run["dag_run_id"] for run in stack.runs()],
+        "users": stack.users(),
+        "keys": [one["name"] for one in json.loads(stack.cli("keys", "list", "--json"))],
+        "some predictions": stack.predictions() > 100,
+    }
+
+
+def test_down_and_up_keep_everything_and_train_nothing(stack: Stack, load: Load) -> None:
+    with load():
+        time.sleep(3)
+    eventually(lambda: stack.predictions() > 100, seconds=10)
+    before = known(stack)
+    stack.compose("down")
+    began = time.monotonic()
+    stack.compose("up", "--wait")
+    seconds = time.monotonic() - began
+    print(f"\nsecond start: {seconds:.0f} s")
+    assert seconds < SECOND_START_SECONDS
+    assert known(stack) == before
+
+
+def test_rotated_secrets_open_everything_and_the_old_ones_nothing(stack: Stack) -> None:
+    before, old = known(stack), stack.secrets()
+    done = stack.run("make", "stack-rotate")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not set(old) - {stack.secret("airflow", "airflow_fernet").split(",")[1]} & set(stack.secrets())
+    now = known(stack)
+    for kept in ("answer", "versions", "history", "runs"):
+        assert now[kept] == before[kept], kept
+    password = stack.secret("postgres", "postgres_password")
+    assert password not in old
+    entered = ("run", "--rm", "-T", "--entrypoint", "sh", "backup", "-c")
+    script = "PGPASSWORD=$(cat /secrets/postgres/postgres_password) psql -h postgres -U postgres -Atc 'SELECT 1'"
+    assert stack.compose(*entered, script).strip() == "1"
+    last = next(one for one in old if one not in stack.secrets())
+    wrong = script.replace("$(cat /secrets/postgres/postgres_password)", last)
+    refused = stack.run("docker", "compose", *entered, wrong)
+    assert "password authentication failed" in refused.stderr
+
+
+def test_a_backup_outlives_every_volume(stack: Stack, tmp_path: Path) -> None:
+    before = known(stack)
+    backup = stack.with_(FILE=str(tmp_path / "churn.tar"))
+    made = backup.run("make", "stack-backup")
+    assert made.returncode == 0, made.stderr[-2000:]
+    assert (tmp_path / "churn.tar").stat().st_mode & 0o077 == 0
+    print(f"\na backup of {(tmp_path / 'churn.tar').stat().st_size / 2**20:.0f} MiB")
+    stack.compose("down", "--volumes")
+    assert leftovers() == []
+    began = time.monotonic()
+    put_back = backup.run("make", "stack-restore")
+    assert put_back.returncode == 0, put_back.stderr[-2000:]
+    print(f"back in service {time.monotonic() - began:.0f} s after the command")
+    assert known(stack) == before
+    eventually(lambda: {run["state"] for run in stack.runs()} <= {"success", "failed"}, seconds=60)
+
+
+def test_a_damaged_backup_and_a_running_stack_change_nothing(stack: Stack, tmp_path: Path) -> None:
+    before = known(stack)
+    whole = tmp_path / "churn.tar"
+    made = stack.with_(FILE=str(whole)).run("make", "stack-backup")
+    assert made.returncode == 0, made.stderr[-2000:]
+    restore = ("docker", "compose", "run", "--rm", "-T", "restore")
+    with whole.open() as given:
+        assert "the stack runs" in stack.run(*restore, stdin=given).stderr
+    stack.compose("down")
+    size = whole.stat().st_size
+    content = bytearray(whole.read_bytes())
+    content[size // 2] ^= 0xFF
+    for name, damaged in (("cut", bytes(content[: size // 2])), ("flipped", bytes(content)), ("empty", b"")):
+        path = tmp_path / name
+        path.write_bytes(damaged)
+        with path.open() as given:
+            refused = stack.run(*restore, stdin=given)
+        assert refused.returncode, name
+        assert "nothing has been changed" in refused.stderr, (name, refused.stderr[-2000:])
+    stack.compose("up", "--wait")
+    assert known(stack) == before
