@@ -11,7 +11,7 @@ import pytest
 
 from bench.load import Result, run
 from tests.conftest import free_port
-from tests.stack.compose.stack import PORTS, ROOT, Stack, leftovers, timed
+from tests.stack.compose.stack import PORTS, ROOT, Stack, docker, leftovers, timed
 from tests.stack.pages import PICTURES
 
 CLIENTS = 8
@@ -26,6 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     shutil.copytree(ROOT / "data", data)
     made = Stack(data, {service: free_port() for service in PORTS})
     made.compose("down", "--volumes")
+    volumes = docker("volume", "ls", "--quiet")
     subprocess.run(["docker", "image", "rm", "--force", *IMAGES], capture_output=True, check=False)
     try:
         with timed("from no images and no volumes to a served champion"):
@@ -36,6 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         (PICTURES / "compose.log").write_text(made.compose("logs", "--no-color"), encoding="utf-8")
         made.compose("down", "--volumes")
     assert leftovers() == []
+    assert docker("volume", "ls", "--quiet") == volumes  # nor any without a name
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,9 +17,8 @@ BEGUN = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\
 
 
 @pytest.fixture(scope="module")
-def published(stack: Stack) -> Iterator[Stack]:
-    yield stack.with_(CHURN_BIND=EVERYWHERE, CHURN_RATE_LIMIT="300")
-    stack.compose("up", "--wait", timeout=180)
+def published(stack: Stack) -> Stack:
+    return stack.with_(CHURN_BIND=EVERYWHERE, CHURN_RATE_LIMIT="300")
 
 
 @pytest.fixture(scope="module")
