@@ -41,7 +41,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(tmp_path: Path) -> None:
             except httpx.TransportError:
                 time.sleep(0.1)
         replies: list[bytes] = []
-        slow = [threading.Thread(target=drip, args=(api.port, replies)) for _ in range(2 * THREADS)]
+        slow = [threading.Thread(target=drip, args=(api.port, replies)) for _ in range(THREADS)]
         began = time.monotonic()
         for one in slow:
             one.start()
@@ -51,7 +51,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(tmp_path: Path) -> None:
         for one in slow:
             one.join(60)
         print(f"\nanswered after {waited:.1f} s, with all threads taken at first")
-        assert waited < 2 * BODY_SECONDS + 5
+        assert BODY_SECONDS - 2 < waited < 2 * BODY_SECONDS
         assert len(replies) == len(slow)
         assert {reply.split(b"\r\n")[0].split(b" ", 2)[1] for reply in replies} == {b"408"}
         assert b"application/problem+json" in replies[0]
