@@ -34,10 +34,10 @@ stack-logs: ## what the compose stack says, as it says it
 	@docker compose logs --follow
 
 stack-backup: ## databases, artefacts and secrets into FILE; the stack goes on meanwhile
-	@umask 077 && docker compose run --rm -T backup >$(FILE).part && mv $(FILE).part $(FILE)
+	@umask 077 && docker compose run --rm -T backup >"$(FILE).part" && mv "$(FILE).part" "$(FILE)"
 
-stack-restore: ## all of FILE back in place, or nothing; the stack is down meanwhile
-	@test -r $(FILE) && docker compose down && docker compose run --rm -T restore <$(FILE) && docker compose up --wait
+stack-restore: ## all of FILE back in place; a damaged one changes nothing; the stack is down meanwhile
+	@test -r "$(FILE)" && docker compose down && docker compose run --rm -T restore <"$(FILE)" && docker compose up --wait
 
 stack-rotate: ## new passwords and keys for all of the compose stack, which starts anew with them
 	@docker compose down && docker compose run --rm secrets rotate && docker compose up --wait
