@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 1.0
-"""How often a worker looks at what the leader has written, and how soon one without a version looks
-again when it is asked for one."""
+"""How often a worker looks at what the leader has written, and how soon a leader without a version asks
+the registry again when it is asked for one."""
 WAIT_SECONDS = 10.0
 """How long a request waits for the first version, while another thread fetches it."""
 
@@ -54,7 +54,7 @@ class Serving:
         self._hopeless: tuple[object, str] | None = None
         self._refreshing = threading.RLock()
         self._failing: type[ChurnError] | None = None
-        self._looked = self._asked = -math.inf
+        self._asked = self._unreadable = -math.inf
 
     @property
     def contract(self) -> Contract:
@@ -93,12 +93,13 @@ class Serving:
         return self._registry
 
     def scorer(self) -> Scorer:
-        """The scorer in service. Without one this looks again: another worker may serve already.
+        """The scorer in service. Without one this looks again: another worker may have said this
+        very moment that the machine is ready.
 
         Raises:
             NoChampion: there is none; the message says why.
         """
-        if self._live is None and time.monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
+        if self._live is None:
             self.look(patience=WAIT_SECONDS)
         if self._live is None:
             raise NoChampion(self.reason)
@@ -120,7 +121,6 @@ class Serving:
         except ChurnError as error:
             self._tell(error)
         finally:
-            self._looked = time.monotonic()
             self._refreshing.release()
 
     def catch_up(self) -> None:
@@ -134,9 +134,12 @@ class Serving:
             live = self._state.live
             if live is None or (self._live and self._live[0].key == live.key):
                 return
+            if not fresh and time.monotonic() - self._unreadable < LOOK_AGAIN_SECONDS:
+                return
             try:
                 self._serve(live, self._shelf.load(live))
             except (OSError, RefusedModel) as error:  # the leader fetches it anew
+                self._unreadable = time.monotonic()
                 if fresh:
                     log.warning("the copy of the version in service cannot be read: %s", error)
 
@@ -152,7 +155,7 @@ class Serving:
             else:
                 self._failing = None
             finally:
-                self._looked = self._asked = time.monotonic()
+                self._asked = time.monotonic()
 
     def _champion(self) -> "Version":
         try:

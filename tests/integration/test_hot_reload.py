@@ -263,6 +263,17 @@ def test_only_the_leader_asks_and_the_others_follow(settings, registry) -> None:
     assert other.refused == leader.refused is not None
 
 
+def test_once_one_worker_says_ready_every_other_answers_at_once(settings, registry) -> None:
+    """Whoever waits for ready may be sent to a worker that looked, in vain, a moment ago."""
+    leader, other = Serving(settings, registry), Serving(settings, Silent(settings))
+    leader.look()
+    other.look()
+    assert other.live is None
+    put(registry, ONE)
+    leader.look(every=0)
+    assert number_of(other) == ONE
+
+
 def test_only_the_live_version_and_the_one_before_are_kept(serving, settings, registry) -> None:
     for number in (TWO, THREE):
         put(registry, number)
