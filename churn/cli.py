@@ -63,8 +63,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
 
-for command in cli_store.COMMANDS:
-    main.add_command(command)
+for part in (cli_store,):
+    for command in part.COMMANDS:
+        main.add_command(command)
 
 
 @main.command(short_help="Draft a contract by looking at a file.")

@@ -1,109 +1,30 @@
-"""The platform's own database: its tables, and bringing it to this version's shape.
+"""The platform's own database, and bringing it to this version's shape.
 
 SQLite in ``CHURN_HOME``, or PostgreSQL by ``CHURN_DATABASE_URL``. Times go in and come out as aware
-UTC on both. What the tables hold is read and written by ``keys``, ``audit`` and ``prediction_log``.
+UTC on both. What the tables (:mod:`churn.schema`) hold is read and written by a module for each noun.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    DateTime,
-    Dialect,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    inspect,
-    text,
-)
+from sqlalchemy import Connection, inspect, text
 
 from churn.database import Database, lacks_table
 from churn.errors import NotReady
+from churn.schema import METADATA, api_keys, audit, predictions
 from churn.settings import Settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration. A database that says so is ready, without a look at the migrations."""
 MIGRATIONS = Path(__file__).with_name("migrations")
-METADATA = MetaData()
 _VERSION = text("SELECT version_num FROM alembic_version")
-
-
-class Moment(TypeDecorator[datetime]):
-    """A point in time, aware and in UTC. SQLite knows no zones: there UTC is understood."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone is no point in time")
-        told = value.astimezone(UTC)
-        return told.replace(tzinfo=None) if dialect.name == "sqlite" else told
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-api_keys = Table(
-    "api_keys",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("name", String(60), nullable=False),
-    Column("scope", String(10), nullable=False),
-    Column("hash", String(64), nullable=False, unique=True),
-    Column("created", Moment, nullable=False),
-    Column("created_by", String(250), nullable=False),
-    Column("revoked", Moment),
-    Column("last_used", Moment),
-)
-_active = api_keys.c.revoked.is_(None)
-Index("ix_api_keys_active", api_keys.c.name, unique=True, sqlite_where=_active, postgresql_where=_active)
-"""Of one name there is one active key, whatever two processes do at once."""
-
-audit = Table(
-    "audit",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("at", Moment, nullable=False),
-    Column("action", String(40), nullable=False),
-    Column("by", String(250), nullable=False),
-    Column("source", String(100), nullable=False),
-    Column("subject", String(250), nullable=False),
-    Column("outcome", String(20), nullable=False),
-    Column("detail", Text, nullable=False),
-)
-
-predictions = Table(
-    "predictions",
-    METADATA,
-    # SQLite counts by itself only in a plain INTEGER
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("at", Moment, nullable=False, index=True),
-    Column("model", String(100), nullable=False),
-    Column("version", String(20), nullable=False),
-    Column("input_hash", String(64), nullable=False),
-    Column("probability", Float(53), nullable=False),
-)
 
 
 class Store:

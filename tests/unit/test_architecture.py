@@ -20,7 +20,7 @@ JUDGES = {"profit", "evaluation", "gate", "plots", "model_card"}
 FITS = {"candidates", "tuning", "training", "splits"}
 PACKS = {"trees", "compiling", "parity", "packaging"}
 TRACKS = {"mlflow_client", "tracking", "history", "versions", "registry"}
-STORES = {"database", "store", "keys", "audit", "prediction_log"}
+STORES = {"database", "schema", "store", "keys", "audit", "prediction_log"}
 MODELS = ROWS | SCORES | JUDGES | FITS | PACKS
 ALLOWED = {
     "errors": set(),
@@ -47,7 +47,8 @@ ALLOWED = {
     "logbook": TRACKS,
     "promotion": TRACKS | ROWS,
     "database": {"errors", "settings"},
-    "store": {"errors", "settings", "database"},
+    "schema": set(),
+    "store": {"errors", "settings", "database", "schema"},
     "keys": {"errors", "store", "audit"},
     "audit": {"errors", "settings", "store"},
     "prediction_log": {"store", "contract"},
