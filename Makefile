@@ -45,7 +45,7 @@ stack-rotate: ## new passwords and keys for all of the compose stack, which star
 stack-test: setup ## both ways of running, for real: needs a Docker engine and Debian's chromium
 	@$(PY) -m pytest -s tests/stack
 
-bench: setup ## serving and batch beside their rivals, into bench/RESULTS.md; wants a quiet machine
+bench: setup ## serving, batch and explanations beside their rivals, into bench/RESULTS.md; wants a quiet machine
 	@$(PY) -m bench
 
 locks: setup ## compile requirements/*.txt anew

@@ -7,10 +7,32 @@ from flask_openapi import Info, OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response
 
-from api import access, health, metrics, models, pipelines, predict, problems, promotions, rates, schema
+from api import (
+    access,
+    campaigns,
+    customer_list,
+    explain,
+    health,
+    metrics,
+    models,
+    monitoring,
+    outcomes,
+    pipelines,
+    portfolio,
+    predict,
+    problems,
+    promotions,
+    rates,
+    schema,
+    score,
+    segments,
+    whatif,
+)
+from api.bodies import refuse_query
 from api.document import Document
 from api.keeper import Keeper
 from api.replies import Problem
+from api.score_desk import ScoreDesk
 from api.serving import Serving
 from churn import __version__
 from churn.pipelines import Pipelines
@@ -24,12 +46,34 @@ DESCRIPTION = """Churn probabilities, from the champion in the registry. Custome
 columns of the data set's contract (`GET /schema`); faults are told as RFC 9457 problems."""
 
 
+PARTS = (
+    predict,
+    explain,
+    whatif,
+    campaigns,
+    customer_list,
+    portfolio,
+    segments,
+    schema,
+    models,
+    promotions,
+    pipelines,
+    score,
+    outcomes,
+    monitoring,
+    health,
+    metrics,
+)
+"""What the API can do, in the order of its document."""
+
+
 def create_app(
     settings: Settings | None = None,
     *,
     serving: Serving | None = None,
     pipelines_of: Pipelines | None = None,
     keeper: Keeper | None = None,
+    desk: ScoreDesk | None = None,
 ) -> OpenAPI:
     """The API.
 
@@ -37,6 +81,7 @@ def create_app(
         serving: what holds the champion; left out, one that follows the registry from now on.
         pipelines_of: the client of Airflow; left out, one that the settings describe.
         keeper: what attends to the store; left out, one that begins to do so now.
+        desk: what attends to files that are scored; left out, one that begins to do so now.
     """
     settings = settings or load()
     if serving is None:
@@ -45,10 +90,14 @@ def create_app(
     if keeper is None:
         keeper = Keeper(settings)
         keeper.start()
+    if desk is None:
+        desk = ScoreDesk(settings)
+        desk.start()
     app = Document(
         "api",
         info=Info(title="churn", version=__version__, description=DESCRIPTION),
         validation_error_model=Problem,
+        validation_error_callback=refuse_query,
         doc_prefix="/docs",
         contract_now=lambda: serving.contract,
         keys_required=keys_required(settings),
@@ -59,17 +108,24 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]  # columns keep the contract's order
     app.extensions["churn.serving"] = serving
     app.extensions["churn.keeper"] = keeper
+    app.extensions["churn.mlflow"] = settings.mlflow_public_url.rstrip("/")
+    app.extensions["churn.score"] = desk
     app.extensions["churn.pipelines"] = pipelines_of or Pipelines(settings)
+    _open(app, settings)
+    return app
+
+
+def _open(app: OpenAPI, settings: Settings) -> None:
+    """The routes, and what stands before each of them."""
     metrics.register(app)
     problems.register(app)
     access.register(app, settings)
     rates.register(app, settings)
-    for part in (predict, schema, models, promotions, pipelines, health, metrics):
+    for part in PARTS:
         app.register_api(part.blueprint)
     app.add_url_rule("/openapi.json", "openapi_json", lambda: app.api_doc)
     app.add_url_rule("/docs", "docs", lambda: _to("/docs/swagger"), strict_slashes=False)
     app.add_url_rule("/", "home", lambda: _to("/docs"))
-    return app
 
 
 def _to(path: str) -> Response:

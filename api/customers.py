@@ -84,6 +84,18 @@ def read_customers(contract: Contract) -> tuple[list[Customer], bool]:
     return customers, many
 
 
+def read_customer(given: Any, contract: Contract) -> Customer:
+    """One customer that stands within a body.
+
+    Raises:
+        InvalidData: with every fault.
+    """
+    customer, faults = _read(given, 0, contract)
+    if faults:
+        raise InvalidData(faults)
+    return customer
+
+
 def _listed(body: Customer) -> list[Any]:
     rows = body[MANY]
     if not isinstance(rows, list):

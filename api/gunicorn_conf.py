@@ -52,9 +52,10 @@ def on_starting(_server: Any) -> None:
 
 def worker_exit(_server: Any, worker: Any) -> None:
     """What a worker has not written yet, it writes before it ends."""
-    keeper = getattr(getattr(worker, "wsgi", None), "extensions", {}).get("churn.keeper")
-    if keeper:  # a worker that could not start has none
-        keeper.close()
+    parts = getattr(getattr(worker, "wsgi", None), "extensions", {})
+    for name in ("churn.score", "churn.keeper"):
+        if name in parts:  # a worker that could not start has none
+            parts[name].close()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -97,6 +97,11 @@ class Keeper:
 
         return Store(self._settings)
 
+    @property
+    def store(self) -> "Store":
+        """The store itself, for a request that has to wait for what it says."""
+        return self._store
+
     def record(
         self, scorer: "Scorer", customers: "Sequence[Mapping[str, Any]]", predictions: "Sequence[Prediction]"
     ) -> None:

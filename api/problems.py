@@ -16,6 +16,7 @@ from churn.errors import (
     Refused,
     RefusedModel,
     Unavailable,
+    UnknownName,
     UnknownVersion,
 )
 
@@ -57,7 +58,7 @@ def _told(error: ChurnError) -> Response:
         reply = _problem(error.status, str(error))
         reply.headers.update(error.headers)
         return reply
-    if isinstance(error, UnknownVersion):
+    if isinstance(error, UnknownName | UnknownVersion):
         return _problem(HTTPStatus.NOT_FOUND, str(error))
     if isinstance(error, Refused | RefusedModel):
         return _problem(HTTPStatus.CONFLICT, str(error))

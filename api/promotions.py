@@ -2,20 +2,20 @@
 
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from flask import abort, g, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from api.access import needs
-from api.customers import read_json
+from api.bodies import Body, asker, read_as, source
 from api.document import PROBLEMS, body_of, said
 from api.keeper import keeper
 from api.models import state
 from api.replies import HistoryReply, ModelsReply
 from api.serving import serving
-from churn.errors import Fault, InvalidData, NoChampion, Refused
+from churn.errors import NoChampion, Refused
 
 if TYPE_CHECKING:
     from churn.promoter import Promoter
@@ -31,11 +31,7 @@ _ANSWERS: dict[str | int, Any] = {
 }
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Promote(_Body):
+class Promote(Body):
     """Which version is to go into service."""
 
     version: str = Field(min_length=1, max_length=20)
@@ -46,7 +42,7 @@ class Promote(_Body):
     accept_contract: bool = Field(False, description="Whether the rows that callers send may change with it")
 
 
-class Rollback(_Body):
+class Rollback(Body):
     """Why the version before goes back into service."""
 
     reason: str = Field("", max_length=1_000, description="Goes into the history")
@@ -54,9 +50,6 @@ class Rollback(_Body):
 
 class ModelPath(BaseModel):
     name: str = Field(description="The registered model, as `GET /models` names it")
-
-
-Wanted = TypeVar("Wanted", bound=_Body)
 
 
 @blueprint.get(
@@ -85,7 +78,7 @@ def history() -> dict[str, Any]:
 def promote(path: ModelPath) -> dict[str, Any]:
     """The version must have passed the gate against the one in service, and must load. All workers
     serve it within seconds; what is in service already stays."""
-    wanted = _read(Promote)
+    wanted = read_as(Promote)
     registry = _registry(path.name)
     _promoter(registry).promote(
         wanted.version,
@@ -107,7 +100,7 @@ def promote(path: ModelPath) -> dict[str, Any]:
 @needs("admin")
 def rollback(path: ModelPath) -> dict[str, Any]:
     """The version that the present one replaced goes back into service."""
-    wanted = _read(Rollback)
+    wanted = read_as(Rollback)
     registry = _registry(path.name)
     try:
         _promoter(registry).rollback(reason=wanted.reason)
@@ -115,18 +108,6 @@ def rollback(path: ModelPath) -> dict[str, Any]:
         raise Refused(str(error)) from error
     serving().refresh()
     return state()
-
-
-def _read(kind: type[Wanted]) -> Wanted:
-    body = read_json()
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        faults = [
-            Fault(None, ".".join(map(str, one["loc"])), None if one["type"] == "missing" else one["input"], one["msg"])
-            for one in error.errors(include_url=False, include_context=False)
-        ]
-        raise InvalidData(faults) from error
 
 
 def _registry(name: str) -> "Registry":
@@ -141,10 +122,7 @@ def _registry(name: str) -> "Registry":
 def _promoter(registry: "Registry") -> "Promoter":
     from churn.promoter import Promoter
 
-    key = g.get("key")
-    by = f"key {key.name}" if key else "anonymous (loopback)"
-    source = request.remote_addr or "unknown"
-    return Promoter(registry, keeper().audit, by=by, source=source, in_history=_asker())
+    return Promoter(registry, keeper().audit, by=asker(), source=source(), in_history=_asker())
 
 
 def _asker() -> str:

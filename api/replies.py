@@ -19,6 +19,7 @@ class PredictionReply(BaseModel):
     threshold: float
     risk: Literal["high", "medium", "low"]
     action: str = Field(description="The strategy of the risk band")
+    persona: str | None = Field(description="The group of like customers; null for a version without personas")
     imputed: list[str] = Field(description="Columns without a value, which the pipeline filled in")
     model: Model
 

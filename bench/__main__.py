@@ -1,6 +1,7 @@
-"""``python -m bench``: measure serving and batch, and write what was seen.
+"""``python -m bench``: measure serving, batch, the scored base and explanations, and write what was seen.
 
-A full run takes about twenty minutes, starts its own servers in a temporary folder, and wants a quiet machine.
+A full run takes about half an hour, `--only explaining` about two minutes; it
+starts its own servers in a temporary folder, and wants a quiet machine.
 """
 
 import argparse
@@ -9,8 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import batch, machine, report, serving
+from bench import base, batch, explaining, machine, report, serving
 
+PARTS = {"serving": serving, "batch": batch, "base": base, "explaining": explaining}
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -19,14 +21,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="does the bench run? its figures say little")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if a bar is missed")
-    parser.add_argument("--only", choices=("serving", "batch"), help="one half; the other stays as it is")
+    parser.add_argument("--only", choices=PARTS, help="one part; the others stay as they are")
     parser.add_argument("--output", type=Path, help="where the report goes; bench/RESULTS.md, if it is no quick run")
     asked = parser.parse_args(arguments)
     # MLflow reads these when it is imported
     os.environ.update(MLFLOW_LOGGING_LEVEL="WARNING", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
     halves, missed = [], False
     with tempfile.TemporaryDirectory(prefix="churn-bench-") as scratch:
-        for name, part in (("serving", serving), ("batch", batch)):
+        for name, part in PARTS.items():
             if asked.only in (None, name):
                 folder = Path(scratch) / name
                 folder.mkdir()

@@ -58,7 +58,7 @@ def subjects(settings: Settings, scratch: Path, servers: list[Server]) -> list[S
         servers: takes what is started; each has answered for every customer, and is paused.
     """
     who = asked(settings, scratch)
-    api, address = _api(settings, scratch)
+    api, address = api_server(settings, scratch)
     servers.append(api)
     flat = who.bodies(lambda customer: customer)
     found = [
@@ -82,7 +82,7 @@ def _served(way: str, server: Server, answers: Answers) -> Subject:
     return Subject(way, answers.measure, server)
 
 
-def _api(settings: Settings, scratch: Path) -> tuple[Server, str]:
+def api_server(settings: Settings, scratch: Path) -> tuple[Server, str]:
     """The API as it is run, with the echo beside it."""
     port = free_port()
     command = ["gunicorn", "--config", str(ROOT / "api/gunicorn_conf.py"), "bench.echo:create_app()"]

@@ -40,17 +40,21 @@ def validate_file(contract: Contract, source: Path) -> Iterator[int]:
         UnreadableFile: as :func:`churn.reading.read_rows`.
     """
     done = 0
-    for _, rows in _fitting(contract, source, lambda held: len(held.piece.rows)):
+    for _, rows in fitting(contract, source, lambda held: len(held.piece.rows)):
         done += rows
         yield done
 
 
-def score_file(scorer: Scorer, source: Path, target: Path) -> Iterator[int]:
+def score_file(scorer: Scorer, source: Path, target: Path, each: Callable[[], None] = lambda: None) -> Iterator[int]:
     """Score a file piece by piece; yields the rows done so far.
 
     ``target`` has every column of the file, unchanged and in its order, and behind them
     :data:`churn.scoring.ADDED_COLUMNS`. It appears whole or not at all. The scorer is called by
     several threads at once, and needs no more than one of its own.
+
+    Args:
+        each: is called for every piece that is read, also where none is given any more; what it
+            raises ends the work.
 
     Raises:
         InvalidData: with the faults of the whole file, or a column has the name of an added one.
@@ -60,7 +64,7 @@ def score_file(scorer: Scorer, source: Path, target: Path) -> Iterator[int]:
         raise UnreadableFile(f"{target}: this is the file that is scored; write to another")
     done = 0
     with writer(target, scorer.contract.rows.format) as write:
-        for piece, probability in _fitting(scorer.contract, source, lambda held: _probabilities(scorer, held)):
+        for piece, probability in fitting(scorer.contract, source, lambda held: _probabilities(scorer, held), each):
             write(*_scored(piece, probability, scorer))
             done += len(piece.rows)
             yield done
@@ -68,7 +72,11 @@ def score_file(scorer: Scorer, source: Path, target: Path) -> Iterator[int]:
 
 def _probabilities(scorer: Scorer, held: Held) -> "NDArray[np.float64]":
     _refuse_taken(held.piece)
-    rows = held.encoded(scorer.encoder)
+    return probabilities(scorer, held.encoded(scorer.encoder))
+
+
+def probabilities(scorer: Scorer, rows: Encoded) -> "NDArray[np.float64]":
+    """Churn probabilities, (n,), of any number of validated rows."""
     size = _CACHED if scorer.is_compiled else len(rows)
     parts = [Encoded(rows.numbers[at : at + size], rows.codes[at : at + size]) for at in range(0, len(rows), size)]
     return np.concatenate([scorer.probabilities(part) for part in parts])
@@ -96,10 +104,16 @@ def _scored(piece: Piece, probability: "NDArray[np.float64]", scorer: Scorer) ->
     return table, types
 
 
-def _fitting(contract: Contract, source: Path, work: Callable[[Held], _Made]) -> Iterator[tuple[Piece, _Made]]:
+def fitting(
+    contract: Contract, source: Path, work: Callable[[Held], _Made], each: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Piece, _Made]]:
     """Each piece of a file beside what the work makes of it.
 
     From the first fault on nothing more is given, but all pieces are looked at.
+
+    Args:
+        work: is called by several threads at once.
+        each: is called for every piece that is read, by the thread that asks for them.
 
     Raises:
         InvalidData: after the last piece.
@@ -112,17 +126,19 @@ def _fitting(contract: Contract, source: Path, work: Callable[[Held], _Made]) ->
         made = [work(held)] if findings.none and held.fits else []
         return held, b"" if held.ids is None else _hashes(held.ids).tobytes(), made
 
-    for held, hashed, made in _in_threads(look, _pieces(contract, source)):
+    for held, hashed, made in _in_threads(look, _pieces(contract, source, each)):
         hashes += hashed
         if findings.add(held):
             yield held.piece, made[0]
-    findings.tell(_ids_that_stand_twice(contract, source, hashes))
+    findings.tell(_ids_that_stand_twice(contract, source, hashes, each))
 
 
-def _pieces(contract: Contract, source: Path) -> Iterator[Piece]:
+def _pieces(contract: Contract, source: Path, each: Callable[[], None]) -> Iterator[Piece]:
     columns = [*contract.features.values(), contract.target.as_column]
     repeating = [column.name for column in columns if not column.is_numeric]
-    return read_pieces(source, contract.rows.format, CHUNK, repeating=repeating)
+    for piece in read_pieces(source, contract.rows.format, CHUNK, repeating=repeating):
+        each()
+        yield piece
 
 
 def _in_threads(work: Callable[[_Given], _Made], given: Iterator[_Given]) -> Iterator[_Made]:
@@ -147,7 +163,9 @@ def _hashes(ids: arrow.Array) -> "NDArray[np.uint64]":
     return pd.util.hash_array(trimmed, categorize=False)
 
 
-def _ids_that_stand_twice(contract: Contract, source: Path, hashes: bytearray) -> "pd.Series[str]":
+def _ids_that_stand_twice(
+    contract: Contract, source: Path, hashes: bytearray, each: Callable[[], None]
+) -> "pd.Series[str]":
     """Exactly those: ids that only share a hash are told apart by reading them again."""
     every = np.frombuffer(hashes, np.uint64)
     every.sort()
@@ -155,6 +173,7 @@ def _ids_that_stand_twice(contract: Contract, source: Path, hashes: bytearray) -
     suspects: list[pd.Series[str]] = []
     if len(alike):
         for piece in read_pieces(source, contract.rows.format):
+            each()
             ids = id_texts(plain(piece.table.column(str(contract.id))))
             suspects.append(id_series(ids, piece.rows)[np.isin(_hashes(ids), alike)])
     return ids_that_stand_twice(suspects)

@@ -36,5 +36,7 @@ class Offer(Part):
 
     label: str
     cost: float = Field(ge=0)
+    acceptance: float | None = Field(default=None, ge=0, le=1)
+    """The share of contacted churners who accept it and stay; None: the economics' mean."""
     eligibility: Conditions = {}
     bands: list[Band] = Field(default=["high"], min_length=1)

@@ -1,23 +1,18 @@
 """The command ``churn``. Heavy libraries are imported by the commands that use them."""
 
 import logging
-import os
 import shlex
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from churn import __version__, cli_store
+from churn import __version__, cli_campaigns, cli_outcomes, cli_portfolio, cli_store
+from churn.cli_progress import follow, hush_mlflow, progress
 from churn.errors import ChurnError, InvalidData
 
 if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
     from churn.promoter import Promoter
     from churn.registry import Registry
 
@@ -63,7 +58,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
 
-for part in (cli_store,):
+for part in (cli_store, cli_campaigns, cli_outcomes, cli_portfolio):
     for command in part.COMMANDS:
         main.add_command(command)
 
@@ -87,7 +82,7 @@ def init(
     churn init customers.csv --target Churn --id customerID --out data/mine
     """
     notes: list[str] = []
-    with _progress("Looking", 100) as advance:
+    with progress("Looking", 100) as advance:
         from churn.drafting import draft  # the import is most of the wait
 
         contract = draft(
@@ -120,7 +115,7 @@ def validate(file: Path) -> None:
     from churn.settings import load
 
     settings = load()
-    done = _follow("Validating", jobs.count_rows(file), jobs.validate_file(settings, file))
+    done = follow("Validating", jobs.count_rows(file), jobs.validate_file(settings, file))
     click.echo(f"{file}: all {done:,} rows fit the contract {settings.contract}")
 
 
@@ -139,8 +134,8 @@ def train(rows: Path | None, accept_contract: bool) -> None:
     from churn.settings import load
 
     settings = load()
-    _hush_mlflow()
-    with _progress("Training", jobs.steps(settings)) as advance:
+    hush_mlflow()
+    with progress("Training", jobs.steps(settings)) as advance:
         version = jobs.train(settings, rows, advance, accept_contract=accept_contract)
     click.echo(f"{version.name} version {version.version} is in service: {version.provenance['candidate']}")
     for name in HEADLINES:
@@ -161,10 +156,10 @@ def score(file: Path, output: Path) -> None:
     from churn.settings import load
 
     settings = load()
-    _hush_mlflow()
+    hush_mlflow()
     scored = jobs.score_file(settings, file, output)  # the champion is loaded by now
     began = time.monotonic()
-    done = _follow("Scoring", jobs.count_rows(file), scored)
+    done = follow("Scoring", jobs.count_rows(file), scored)
     click.echo(f"{output}: {done:,} rows scored in {time.monotonic() - began:.1f} s")
 
 
@@ -226,7 +221,7 @@ def history(as_json: bool) -> None:
 def _registry() -> "Registry":
     from churn.settings import load
 
-    _hush_mlflow()
+    hush_mlflow()
     from churn.registry import Registry
 
     return Registry(load(), patient=False)
@@ -257,39 +252,6 @@ def doctor() -> None:
         broken = broken or finding.state == "broken"
     if broken:
         raise SystemExit(1)
-
-
-@contextmanager
-def _progress(label: str, length: int, unit: str = "") -> Iterator[Callable[..., None]]:
-    """A progress bar on standard error, so that standard output stays for answers."""
-    shown: dict[str, str] = {"step": unit}
-    bar: ProgressBar[int]
-    with click.progressbar(
-        length=length, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda _: shown["step"]
-    ) as bar:
-
-        def advance(step: str = "", count: int = 1) -> None:
-            shown["step"] = step or shown["step"]
-            bar.update(count)
-
-        bar.render_progress()
-        yield advance
-
-
-def _follow(label: str, length: int, counts: Iterator[int]) -> int:
-    """Show how far a file is done; returns the number of its rows."""
-    done = 0
-    with _progress(label, length, unit="rows") as advance:
-        for now in counts:
-            advance("", now - done)
-            done = now
-    return done
-
-
-def _hush_mlflow() -> None:
-    """MLflow tells of every migration and upload at level INFO; it reads this when imported."""
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,9 @@ class Column(Part):
     description: str = ""
     actionable: Flag = False
     """Whether the company can change it, such as the kind of contract."""
+    change_cost: float | None = Field(default=None, ge=0)
+    """What it costs the company to change it, in its currency: for each change, or for each unit of a
+    number. None counts each change as 1, so that where nothing is said the fewest changes are the cheapest."""
     sensitive: Flag = False
     """Whether a model must be checked for treating its groups unequally."""
     blank: Literal["refuse", "missing"] | BlankAs = "refuse"
@@ -79,6 +82,8 @@ class Column(Part):
             raise ValueError(f"values belong to a category, and this column is of type {self.type}")
         if (self.min, self.max) != (None, None) and not self.is_numeric:
             raise ValueError("min and max belong to a number or an integer")
+        if self.change_cost is not None and not self.actionable:
+            raise ValueError("change_cost belongs to a column that is actionable")
         self._check_range()
         for role, value in (("example", self.example), ("blank", self.blank_value)):
             fault = None if value is None else self.read(value)[1]

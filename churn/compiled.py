@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn.errors import NotReady
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ FILE = "scorer.onnx"
 NUMBERS = "numbers"
 CODES = "codes"
 PROBABILITY = "churn_probability"
+FEATURES = "features"
 ROW_HASH = "row_hash"
 TOLERANCE = 1e-6
 """How far the compiled scorer may be from the pipeline, as a probability."""
@@ -42,9 +45,23 @@ class Compiled:
         self.row_hash = self._session.get_modelmeta().custom_metadata_map.get(ROW_HASH, "")
         named = {entry.name for entry in self._session.get_inputs()}
         self._wanted = [name for name in (NUMBERS, CODES) if name in named]
+        self._tells_features = FEATURES in {entry.name for entry in self._session.get_outputs()}
 
     def probabilities(self, encoded: "Encoded") -> "NDArray[np.float64]":
         """Churn probabilities, (n,)."""
+        return self._run(PROBABILITY, encoded)
+
+    def features(self, encoded: "Encoded") -> "NDArray[np.float64]":
+        """The matrix that the model sees, (n, k).
+
+        Raises:
+            NotReady: the graph is of a version before explanations.
+        """
+        if not self._tells_features:
+            raise NotReady("this version does not tell what its model sees; train anew")
+        return self._run(FEATURES, encoded)
+
+    def _run(self, output: str, encoded: "Encoded") -> "NDArray[np.float64]":
         given = {NUMBERS: encoded.numbers, CODES: encoded.codes}
-        found: NDArray[np.float64] = self._session.run([PROBABILITY], {name: given[name] for name in self._wanted})[0]
+        found: NDArray[np.float64] = self._session.run([output], {name: given[name] for name in self._wanted})[0]
         return found

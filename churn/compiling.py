@@ -63,8 +63,11 @@ def compile_pipeline(pipeline: "Pipeline", contract: "Contract") -> bytes:
     if encoder.categorical:
         shape = [None, len(encoder.categorical)]
         inputs.append(helper.make_tensor_value_info(compiled.CODES, TensorProto.INT64, shape))
-    output = helper.make_tensor_value_info(compiled.PROBABILITY, TensorProto.DOUBLE, [None])
-    whole = helper.make_graph(graph.nodes, contract.name, inputs, [output], graph.constants)
+    outputs = [
+        helper.make_tensor_value_info(compiled.PROBABILITY, TensorProto.DOUBLE, [None]),
+        helper.make_tensor_value_info(compiled.FEATURES, TensorProto.DOUBLE, [None, None]),
+    ]
+    whole = helper.make_graph(graph.nodes, contract.name, inputs, outputs, graph.constants)
     model = helper.make_model(whole, opset_imports=_OPSETS, ir_version=10, producer_name="churn")
     helper.set_model_props(model, {compiled.ROW_HASH: contract.row_hash})
     onnx.checker.check_model(model)
@@ -80,7 +83,23 @@ def _preprocessor(graph: _Graph, fitted: Any, encoder: encoding.Encoder) -> str:
             parts.append(_numbers(graph, step, [numeric.index(name) for name in names]))
         else:
             parts.append(_categories(graph, step, names, encoder))
-    return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    return graph.add("Concat", *parts, axis=1, output=compiled.FEATURES)
+
+
+def owners(fitted: Any, contract: "Contract") -> list[int]:
+    """The raw column, by its place in the contract, of each column of the matrix that a fitted
+    ColumnTransformer makes.
+
+    Raises:
+        NotCompilable: a step makes columns of several ones.
+    """
+    order = list(contract.features)
+    found: list[int] = []
+    for _, step, names in fitted.transformers_:
+        numbers = all(contract.features[name].is_numeric for name in names)
+        for name, width in zip(names, [1] * len(names) if numbers else _widths(step), strict=True):
+            found += [order.index(name)] * width
+    return found
 
 
 def _steps(step: Any) -> list[Any]:

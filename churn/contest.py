@@ -13,12 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn import evaluation, gate, model_card, packaging, parity, plots, profit, provenance, training
+from churn import (
+    evaluation,
+    explanation_plots,
+    explanation_summary,
+    gate,
+    model_card,
+    packaging,
+    parity,
+    plots,
+    profit,
+    provenance,
+    segment_card,
+    segmentation,
+    segmenting,
+    training,
+)
 from churn.candidates import CANDIDATES
 from churn.encoding import Encoder, customers
 from churn.errors import RefusedModel
+from churn.held_out import write as write_held_out
 from churn.preparation import Prepared
+from churn.reference import write as write_reference
 from churn.scoring import Scorer
+from churn.segments import BandSeen
 from churn.splits import PARTS, assign
 from churn.training import Fold, OutOfFold, Plan
 
@@ -34,12 +52,15 @@ Advance = Callable[[str], None]
 _TOLD_LIBRARIES = ("scikit-learn", "lightgbm", "onnxruntime", "pandas", "skops")
 
 
-def enter(name: str, prepared: Prepared, folder: Path, plan: Plan, advance: Advance) -> "Candidate":
+def enter(
+    name: str, prepared: Prepared, folder: Path, plan: Plan, advance: Advance, groups: Path | None = None
+) -> "Candidate":
     """Cross-validate a candidate by nested search, and fit it to all training rows.
 
     Args:
         folder: an empty one, where what belongs to the candidate is written.
         advance: told each fold that is done.
+        groups: the folder in which :func:`churn.segmenting.segment` has left the personas, if it has.
     """
     from churn.tracking import Candidate
 
@@ -59,17 +80,25 @@ def enter(name: str, prepared: Prepared, folder: Path, plan: Plan, advance: Adva
     params = {"candidate": name, "rows": len(features), **asdict(plan)}
     params |= {"calibrated": tuned.calibrate, "trials": tuned.trials, **tuned.params}
     told = provenance.provenance(**prepared.origin)
+    parts = folder / "parts"
+    carried, proposed = segmenting.write_parts(parts, groups, contract, features, held_out.first(), plan.seed)
+    figures |= proposed
     return Candidate(
         name=name,
         pipeline=pipeline,
         contract=contract,
-        parts=_parts(folder / "parts", pipeline, contract, features, told | {"metrics": figures}, plan.seed),
+        parts=_parts(parts, pipeline, contract, features, told | carried | {"metrics": figures}, plan.seed),
         metrics=figures,
         per_fold=per_fold,
         params=params | {"trials_in_folds": sum(fold.tuned.trials for fold in done)},
         provenance=told,
         example=_made_up(contract, features, plan.seed),
-        reports=_reports(folder / "reports", contract, features, held_out.first()),
+        reports=[
+            *_reports(folder / "reports", contract, features, held_out.first()),
+            *explanation_plots.draw(parts / explanation_summary.FILE, folder / "pictures"),
+            write_held_out(folder, prepared, features, held_out),
+            write_reference(folder, prepared, features, held_out, plan.seed),
+        ],
     )
 
 
@@ -82,7 +111,6 @@ def _made_up(contract: "Contract", features: "pd.DataFrame", seed: int) -> "pd.D
 def _parts(
     folder: Path, pipeline: Any, contract: "Contract", features: "pd.DataFrame", told: dict[str, Any], seed: int
 ) -> list[Path]:
-    folder.mkdir()
     threshold = contract.economics.threshold
     return packaging.write_parts(folder, pipeline, contract, features, threshold=threshold, told=told, seed=seed)
 
@@ -178,6 +206,7 @@ def report(
     target = np.asarray(series, dtype=np.int64)
     facts: dict[str, Any] = {}
     figures: dict[str, float] = {}
+    bands: list[BandSeen] = []
     if len(target):
         probability = scorer.probabilities(scorer.encoder.frame(features))
         found = _defined(evaluation.metrics(target, probability, economics))
@@ -194,6 +223,9 @@ def report(
             "profit_of_everyone": float(profit.realised(target, probability, 0.0, economics).mean()),
             "groups": by_group(contract, features, target, probability),
         }
+        bands = segmentation.observed(target, probability, contract)
+        figures |= segmentation.as_metrics(bands, segmentation.REPORTED)
+    facts["segments"] = segment_card.sections(scorer, bands)
     return figures, model_card.card(_facts(prepared, candidates, params, chosen, scorer.threshold, facts))
 
 
@@ -220,6 +252,7 @@ def _facts(
         validation=_validation(params),
         rows={part: int(count) for part, count in zip(PARTS, counts, strict=True)},
         data_hash=prepared.origin["data_hash"],
+        outcomes=prepared.origin.get("outcomes", ""),
         params=shown,
         versions={name: installed(name) for name in _TOLD_LIBRARIES},
         git=chosen.provenance.get("git_revision", ""),

@@ -118,6 +118,8 @@ class Contract(Part):
         value = self.monthly_value
         if value is not None and not (value in self.features and self.features[value].is_numeric):
             yield f"monthly_value: {value!r} is no numeric feature"
+        if value is None and self.economics.value_months is not None:
+            yield "economics.value_months: there is no monthly_value to count"
 
     def _risk_faults(self) -> Iterator[str]:
         if set(self.risk) != set(BANDS):

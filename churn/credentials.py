@@ -23,8 +23,11 @@ from pathlib import Path
 
 from churn.errors import ChurnError, NotReady
 
-AIRFLOW_USERS = {"admin": "admin", "api": "viewer"}
-"""Airflow's users and their roles: a person's, and the one by which the API reads run states."""
+AIRFLOW_USERS = {"admin": "admin", "api": "user"}
+"""Airflow's users and their roles in its simple log-in: a person's, and the one by which the API reads
+what runs and starts runs. That log-in knows no smaller role that may start one."""
+FAB_ROLES = {"admin": "Admin", "api": "Churn API"}
+"""The same in FAB's log-in, where the API's user has a role of its own (airflow/users.py)."""
 AIRFLOW_PASSWORDS = "airflow_passwords.json"
 WEB_APP_KEY = "web_app_key"
 FERNET = "airflow_fernet"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+from zlib import crc32
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
@@ -55,20 +56,22 @@ class Database:
         return self.file is None or self.file.exists()
 
     @contextmanager
-    def transaction(self, *, writes: bool = False, alone: bool = False) -> Iterator[Connection]:
+    def transaction(self, *, writes: bool = False, alone: bool | str = False) -> Iterator[Connection]:
         """One transaction.
 
         Args:
             writes: whether it will; SQLite then waits for other writers now, where it can.
-            alone: whether it excludes all others that ask for the same.
+            alone: whether it excludes all others that ask for the same: with a name, those of that name.
 
         Raises:
             Unavailable: the server does not answer, or what was waited for did not come.
             NotReady: the database cannot be used, and the message says why.
         """
-        engine = self._engine.execution_options(writes=writes or alone)
+        engine = self._engine.execution_options(writes=writes or bool(alone))
         with self._told(), engine.begin() as connection:
-            if alone and not self.file:
+            if isinstance(alone, str) and not self.file:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:ours, :name)"), _named(f"alone {alone}"))
+            elif alone and not self.file:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY})
             yield connection
 
@@ -85,6 +88,44 @@ class Database:
             # another number than that of `alone`: what runs may go on while a new version waits to migrate
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY + 1})
             yield connection
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        """Whether this process alone does what the name says, until it leaves; the lease ends with the process.
+
+        On PostgreSQL on whichever machine; in a file, as its database, on this one. Nobody waits for it.
+        """
+        if self.file:
+            with self._file_lease(self.file, name) as mine:
+                yield mine
+            return
+        # a connection of its own, which is in no transaction: it may be held for many minutes
+        engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self._told():
+            connection = engine.connect()
+            connection.detach()  # from the pool, whose place is for others; closed, it is gone, and the lock with it
+        try:
+            with self._told():
+                ours = connection.execute(text("SELECT pg_try_advisory_lock(:ours, :name)"), _named(name)).scalar_one()
+            yield bool(ours)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _file_lease(self, file: Path, name: str) -> Iterator[bool]:
+        make_folder(file.parent)
+        path = file.with_name(f"{file.name}.{name}.lock")
+        try:
+            handle = path.open("a")
+        except OSError as error:
+            raise NotReady(f"{path}: {error.strerror or error}") from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
+            except BlockingIOError:
+                mine = False
+            yield mine
 
     def close(self) -> None:
         self._engine.dispose()
@@ -148,6 +189,11 @@ class Database:
 def lacks_table(error: BaseException | None) -> bool:
     """Whether a driver complains that a table is not there."""
     return getattr(error, "pgcode", None) == _ABSENT or "no such table" in str(error)
+
+
+def _named(name: str) -> dict[str, int]:
+    """The two numbers of an advisory lock that has a name."""
+    return {"ours": _ADVISORY & 0x7FFFFFFF, "name": crc32(name.encode()) & 0x7FFFFFFF}
 
 
 def _read(address: str) -> URL:

@@ -10,23 +10,27 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from churn import contract as contracts
 from churn.contract import Contract, FileFormat
 from churn.contract_file import in_line
 from churn.data import validate
 from churn.errors import ContractError, InvalidData, UnreadableFile
+from churn.first_bands import propose
 from churn.reading import is_parquet, read_rows
 from churn.sketch import Sketch
 from churn.sniffing import conventions, sniff
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 Note = Callable[[str], None]
 Advance = Callable[[str, int], None]
 """Told what has been done, and how many hundredths of a draft that was."""
 WHOLE = 100
-_SNIFFED, _READ, _CONVENTIONS, _COLUMNS = 5, 20, 25, 30
+_SNIFFED, _READ, _CONVENTIONS, _COLUMNS, _BANDS = 5, 20, 25, 30, 10
 _OWNED = {"Yes", "yes", "True", "1"}
 
 
@@ -72,17 +76,24 @@ def draft(
     advance("ways of writing", _CONVENTIONS)
     sketch = Sketch(rows, form, target, id_column, tuple(ignore), _columns_of(rows.shape[1], advance))
     contract = sketch.contract(_name(out), source.name, positive)
-    try:
-        left = validate(rows, contract, target="required", source=str(source))[target].mean()
-    except InvalidData as error:
-        raise ContractError(error.report()) from error
-    advance("draft held against the rows", WHOLE - _SNIFFED - _READ - _CONVENTIONS - _COLUMNS)
+    frame = _held_against(contract, rows, source)
+    advance("draft held against the rows", WHOLE - _SNIFFED - _READ - _CONVENTIONS - _COLUMNS - _BANDS)
+    contract, about_bands = propose(frame, contract)
+    advance("risk bands", _BANDS)
+    left = frame[target].mean()
     if left > 0.5:
         sketch.notes.append(f"{left:.0%} of the rows have {contract.target.positive!r} in {target!r}: did they leave?")
     for remark in sketch.notes:
         note(remark)
-    _write(out, source, "\n".join(_lines(contract, sketch.remarks, len(rows))) + "\n")
+    _write(out, source, "\n".join(_lines(contract, sketch.remarks, len(rows), about_bands)) + "\n")
     return contracts.load(out / "contract.yaml")
+
+
+def _held_against(contract: Contract, rows: "pd.DataFrame", source: Path) -> "pd.DataFrame":
+    try:
+        return validate(rows, contract, target="required", source=str(source))
+    except InvalidData as error:
+        raise ContractError(error.report()) from error
 
 
 def _columns_of(count: int, advance: Advance) -> Callable[[str], None]:
@@ -140,7 +151,7 @@ products: {{}}
 offers: {{}}"""
 
 
-def _lines(contract: Contract, remarks: dict[str, str], rows: int) -> Iterator[str]:
+def _lines(contract: Contract, remarks: dict[str, str], rows: int, about_bands: str) -> Iterator[str]:
     plain = contract.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     yield _HEADER.format(file=contract.rows.training, rows=rows)
     yield from _block({key: plain[key] for key in ("name", "title", "rows") if key in plain})
@@ -156,7 +167,8 @@ def _lines(contract: Contract, remarks: dict[str, str], rows: int) -> Iterator[s
     if contract.ignored:
         yield "\n# Carried along, and never seen by a model.\nignored:"
         yield from (f"  - {in_line(name)}{_comment(remarks.get(name))}" for name in contract.ignored)
-    yield "\n# From which probability on a customer is in a band, and what is done then.\nrisk:"
+    yield "\n# From which probability on a customer is in a band, and what is done then."
+    yield f"# {about_bands}\nrisk:"
     yield from (f"  {band}: {in_line(_short(terms))}" for band, terms in plain["risk"].items())
     yield from _money(contract)
     yield _PRODUCTS.format(**_product_example(contract))

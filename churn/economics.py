@@ -30,6 +30,11 @@ class Economics(Part):
     contact_cost: float = Field(default=1, ge=0)
     """What contacting costs, accepted or not (f)."""
     acceptance: Acceptance = Acceptance()
+    months: int = Field(default=12, ge=1, le=1200)
+    """Over which revenue at risk is counted."""
+    value_months: float | None = Field(default=None, gt=0, le=1200)
+    """How many monthly values a customer who stays brings in: then campaigns are planned with each
+    customer's own CLV, this times his monthly value. None: ``customer_value`` for all."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -48,7 +48,8 @@ class Encoder:
             (column.name, {None: MISSING} | {value: code for code, value in enumerate(values(column))})
             for column in self.categorical
         ]
-        self._order = list(contract.features)
+        self.names = list(contract.features)
+        """Of all columns, in the contract's order."""
 
     def customers(self, customers: Sequence[Mapping[str, Any]]) -> Encoded:
         """Customers whose values :meth:`Column.read` has passed."""
@@ -83,7 +84,7 @@ class Encoder:
             exact = column.type == "boolean" and not column.may_be_missing
             known = np.array([*values(column), None], dtype=object)  # the code of a missing one is the last
             found[column.name] = pd.Series(known[encoded.codes[:, place]], dtype=bool if exact else object)
-        return pd.DataFrame({name: found[name] for name in self._order})
+        return pd.DataFrame({name: found[name] for name in self.names})
 
 
 def customers(encoded: Encoded, encoder: Encoder) -> list[dict[str, Any]]:

@@ -7,11 +7,13 @@ ChurnError
 ├── NoChampion           no model is in service yet
 ├── RefusedModel         a registered version cannot be served
 ├── UnknownVersion       the registry holds no version of that number
+├── UnknownName          there is nothing of the name that was asked for
 ├── Refused              what was asked for is not allowed as things stand
 ├── Unavailable          another service does not answer
 └── NotReady             this machine cannot run what was asked for
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +44,10 @@ class RefusedModel(ChurnError):
 
 class UnknownVersion(ChurnError):
     """No registered version has the number that was asked for."""
+
+
+class UnknownName(ChurnError):
+    """There is nothing of the name that was asked for: no such pipeline, run or job."""
 
 
 class Refused(ChurnError):
@@ -82,6 +88,8 @@ def _shown(value: Any) -> Any:
     """A value short enough to show; of a container only what it is, since it may be deep."""
     if isinstance(value, str):
         return value if len(value) <= _VALUE_LENGTH else value[:_VALUE_LENGTH] + "…"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict | list):

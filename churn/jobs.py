@@ -1,28 +1,26 @@
 """The steps that Airflow, the command line and the tests all call.
 
 Steps hand each other paths, URIs and version numbers, so that each can run in a process, or on a
-machine, of its own: :func:`prepare` → :func:`train_candidate` (each candidate) → :func:`compare` →
-:func:`register` → :func:`judge` → :func:`promote`.
+machine, of its own: :func:`prepare` → :func:`segment` → :func:`train_candidate` (each candidate) →
+:func:`compare` → :func:`register` → :func:`judge` → :func:`promote`.
 """
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from churn import contract as contracts
 from churn import preparation
-from churn.errors import ChurnError, NoChampion, NotReady, RefusedModel, UnreadableFile
+from churn.errors import ChurnError, NoChampion
+from churn.file_jobs import champion_scorer, count_rows, score_file, validate_file
 from churn.preparation import fingerprint, prepare, training_rows
 from churn.settings import Settings
 
 if TYPE_CHECKING:
     from churn.registry import Registry, Version
-    from churn.scoring import Scorer
     from churn.training import Plan
 
 log = logging.getLogger(__name__)
@@ -52,6 +50,18 @@ def training_is_due(settings: Settings) -> bool:
     return champion.provenance.get("fingerprint") != present and not registry.trained_on(present, champion)
 
 
+def segment(settings: Settings, prepared: Path, seed: int | None = None) -> Path:
+    """Find the personas of a training, which its candidates carry; returns its folder. Safe to repeat.
+
+    Args:
+        seed: left out, that of the settings.
+    """
+    from churn import segmenting
+
+    segmenting.segment(prepared, settings.seed if seed is None else seed)
+    return prepared
+
+
 def train_candidate(
     settings: Settings, prepared: Path, candidate: str, plan: "Plan | None" = None, advance: Advance = _quietly
 ) -> str:
@@ -65,7 +75,7 @@ def train_candidate(
 
     with tempfile.TemporaryDirectory(prefix="churn-") as scratch:
         rows = preparation.load(prepared)
-        entered = contest.enter(candidate, rows, Path(scratch), plan or plan_of(settings), advance)
+        entered = contest.enter(candidate, rows, Path(scratch), plan or plan_of(settings), advance, prepared)
         return Registry(settings).log_candidate(entered)
 
 
@@ -90,12 +100,15 @@ def compare(settings: Settings, run_uris: Sequence[str]) -> str:
 
 
 def register(settings: Settings, run_uri: str, prepared: Path) -> str:
-    """Register the chosen run as the challenger; returns its number. Safe to repeat."""
+    """Register the chosen run as the challenger, and its personas; returns its number. Safe to repeat."""
+    from churn import segmenting
     from churn.registry import FINGERPRINT, Registry
 
     origin = preparation.load(prepared).origin
     own = origin["rows"] == preparation.OWN_ROWS
-    return Registry(settings).register(run_uri, {FINGERPRINT: origin["fingerprint"]} if own else {}).version
+    registry = Registry(settings)
+    version = registry.register(run_uri, {FINGERPRINT: origin["fingerprint"]} if own else {})
+    return segmenting.register(registry, version, prepared).version
 
 
 def judge(settings: Settings, number: str, prepared: Path, run_uris: Sequence[str] = ()) -> "Version":
@@ -181,6 +194,8 @@ def train(
 
     prepared = prepare(settings, f"command-line-{uuid4().hex[:8]}", rows)
     advance("rows validated")
+    segment(settings, prepared)
+    advance("customers told apart")
     uris = [train_candidate(settings, prepared, name, advance=advance) for name in settings.candidates]
     number = register(settings, compare(settings, uris), prepared)
     judge(settings, number, prepared, uris)
@@ -193,74 +208,7 @@ def train(
 
 def steps(settings: Settings) -> int:
     """How often :func:`train` calls ``advance``."""
-    return 3 + len(settings.candidates) * (settings.folds * settings.repeats + 1)
-
-
-def count_rows(source: Path) -> int:
-    """About how many rows a file has, quickly: lines of a CSV file, the footer of a Parquet file."""
-    from churn.reading import is_parquet
-
-    try:
-        if is_parquet(source):
-            from pyarrow.parquet import read_metadata
-
-            return int(read_metadata(source).num_rows)
-        with source.open("rb") as handle:
-            return sum(block.count(b"\n") for block in iter(lambda: handle.read(1 << 20), b""))
-    except (OSError, ValueError):  # reading it in earnest says what is wrong with it
-        return 0
-
-
-def validate_file(settings: Settings, source: Path) -> Iterator[int]:
-    """Hold a file against the contract in the settings, piece by piece; yields the rows done so far.
-
-    Raises:
-        InvalidData: with the faults of the whole file.
-    """
-    from churn import batch
-
-    return batch.validate_file(contracts.load(settings.contract), source)
-
-
-def score_file(settings: Settings, source: Path, target: Path) -> Iterator[int]:
-    """Score a file piece by piece with the champion; yields the rows done so far. ``target``
-    appears whole or not at all.
-
-    Raises:
-        InvalidData: with the faults of the whole file; nothing is written.
-    """
-    from churn import batch
-
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UnreadableFile(f"{target}: this is the file that is scored; write to another")
-    return batch.score_file(champion_scorer(settings), source, target)
-
-
-def champion_scorer(settings: Settings) -> "Scorer":
-    """The version in service: this machine's copy, where it has one that is the registry's champion.
-
-    Raises:
-        NoChampion, RefusedModel, Unavailable: as :class:`churn.registry.Registry`.
-    """
-    from churn import peek
-    from churn.shelf import Shelf
-
-    shelf = Shelf(settings.home)
-    if named := peek.champion(settings):
-        with suppress(FileNotFoundError, RefusedModel):  # the registry says what is wrong with it
-            return shelf.load(named)
-    from churn.registry import Registry
-
-    registry = Registry(settings, patient=False)
-    champion = registry.champion()
-    try:
-        with shelf.locked():
-            shelf.fetch(registry, champion)
-            shelf.prune(shelf.read(), champion)
-            return shelf.load(champion)
-    except NotReady as error:  # a home that cannot be written keeps no copy
-        log.info("%s", error)
-        return registry.load(champion)
+    return 4 + len(settings.candidates) * (settings.folds * settings.repeats + 1)
 
 
 __all__ = [
@@ -274,6 +222,7 @@ __all__ = [
     "promote",
     "register",
     "score_file",
+    "segment",
     "steps",
     "train",
     "train_candidate",

@@ -75,9 +75,13 @@ class CardFacts:
     """The same, had everyone been contacted."""
     groups: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """From a sensitive column's label to its :func:`churn.evaluation.by_group`, with readable groups."""
+    segments: Mapping[str, str] = field(default_factory=dict)
+    """From a title to a section of :mod:`churn.segment_card`."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """From the name of each part of the data to its number of rows."""
     data_hash: str = ""
+    outcomes: str = ""
+    """How many of the rows have their target from an outcome that came in later; empty where none has."""
     params: Mapping[str, Any] = field(default_factory=dict)
     limits: Sequence[str] = ()
     """Further limits, a sentence each."""
@@ -94,15 +98,16 @@ def card(facts: CardFacts) -> str:
         "On customers it has not seen": _report(facts),
         "Calibration": _calibration(facts),
         "The decision, in money": _decision(facts),
+        **facts.segments,
         "Groups of customers": _groups(facts),
         "Data": _data(facts),
-        "Training": _table(("Parameter", "Value"), facts.params.items()),
-        "Limits": "\n".join(f"- {_text(limit)}" for limit in (*LIMITS, *facts.limits)),
+        "Training": as_table(("Parameter", "Value"), facts.params.items()),
+        "Limits": "\n".join(f"- {as_text(limit)}" for limit in (*LIMITS, *facts.limits)),
         "Made with": _made_with(facts),
     }
     intro = (
-        f"# Model card: {_text(facts.name)}\n\nThe probability that a customer leaves ({_text(facts.predicts)}), "
-        f"for: {_text(facts.customers)}. The model is: {_text(facts.chosen)}. {INTENDED}"
+        f"# Model card: {as_text(facts.name)}\n\nThe probability that a customer leaves ({as_text(facts.predicts)}), "
+        f"for: {as_text(facts.customers)}. The model is: {as_text(facts.chosen)}. {INTENDED}"
     )
     return "\n\n".join([intro, *(f"## {title}\n\n{body}" for title, body in sections.items() if body)]) + "\n"
 
@@ -117,22 +122,22 @@ def _candidates(facts: CardFacts) -> str:
         figures = facts.candidates[label]
         mark = f"**{label}**" if label == facts.chosen else label
         rows.append([mark, *(_with_interval(name, figures, _from_summary(name, figures), facts) for name in shown)])
-    how = f" over {_text(facts.validation)}" if facts.validation else ""
-    table = _table(("Candidate", *(LABELS[name][0] for name in shown)), rows)
+    how = f" over {as_text(facts.validation)}" if facts.validation else ""
+    table = as_table(("Candidate", *(LABELS[name][0] for name in shown)), rows)
     return f"Means{how}, with 95 % intervals of the mean.\n\n{table}\n\n{_why(facts, ordered)}"
 
 
 def _why(facts: CardFacts, ordered: Sequence[str]) -> str:
     """Why the chosen one; ``ordered`` is by log loss."""
     if facts.reason or ordered[0] != facts.chosen:
-        return f"Chosen: {_text(facts.chosen)}. {_text(facts.reason)}".rstrip()
+        return f"Chosen: {as_text(facts.chosen)}. {as_text(facts.reason)}".rstrip()
     if len(ordered) == 1:
-        return f"Chosen: {_text(facts.chosen)}, the only candidate."
+        return f"Chosen: {as_text(facts.chosen)}, the only candidate."
     first, second = (facts.candidates[label] for label in ordered[:2])
-    text = f"Chosen: {_text(facts.chosen)}, for the lowest log loss, which rewards honest probabilities"
+    text = f"Chosen: {as_text(facts.chosen)}, for the lowest log loss, which rewards honest probabilities"
     own, next_one = _from_summary(CHOSEN_BY, first), _from_summary(CHOSEN_BY, second)
     if own and next_one and own[1] >= next_one[0]:
-        return f"{text}. Its interval overlaps that of {_text(ordered[1])}: the lead is not sure."
+        return f"{text}. Its interval overlaps that of {as_text(ordered[1])}: the lead is not sure."
     return f"{text}."
 
 
@@ -144,7 +149,7 @@ def _report(facts: CardFacts) -> str:
     ]
     if not rows:
         return ""
-    table = _table(("Figure", "Value (95 % interval)", "How to read it"), rows)
+    table = as_table(("Figure", "Value (95 % interval)", "How to read it"), rows)
     return f"Measured once, on the report set, which neither training nor any choice has seen.\n\n{table}"
 
 
@@ -164,12 +169,12 @@ def _decision(facts: CardFacts) -> str:
     text = (
         f"A customer is contacted from a churn probability of {facts.threshold:.3f} on. Assumed: a customer who stays "
         f"is worth {_money(costs.customer_value, facts)}, the offer costs {_money(costs.offer_cost, facts)}, the "
-        f"contact {_money(costs.contact_cost, facts)}, and {_percent(costs.acceptance_rate)} of the churners who are "
+        f"contact {_money(costs.contact_cost, facts)}, and {as_percent(costs.acceptance_rate)} of the churners who are "
         "contacted accept and stay."
     )
     if facts.contacted is not None and facts.profit is not None:
         text += (
-            f" On the report set that contacts {_percent(facts.contacted)} of the customers and brings "
+            f" On the report set that contacts {as_percent(facts.contacted)} of the customers and brings "
             f"{_money(facts.profit, facts)} per customer"
         )
         if facts.profit_of_everyone is not None:
@@ -182,14 +187,14 @@ def _groups(facts: CardFacts) -> str:
     parts = []
     for column, rows in facts.groups.items():
         head = (column, "Customers", *GROUP_COLUMNS.values(), "ROC AUC")
-        parts.append(_table(head, [_group_row(row) for row in rows]))
+        parts.append(as_table(head, [_group_row(row) for row in rows]))
     widest = [sentence for name in ("recall", "contacted") if (sentence := _widest(facts, name))]
     return "\n\n".join([*widest, *parts])
 
 
 def _group_row(row: Mapping[str, Any]) -> list[str]:
     label = "not known" if row["group"] is None else str(row["group"])
-    shares = ["–" if row[name] is None else _percent(row[name]) for name in GROUP_COLUMNS]
+    shares = ["–" if row[name] is None else as_percent(row[name]) for name in GROUP_COLUMNS]
     return [label, f"{row['customers']:,}", *shares, "–" if row["roc_auc"] is None else f"{row['roc_auc']:.3f}"]
 
 
@@ -205,22 +210,28 @@ def _widest(facts: CardFacts, name: str) -> str:
     if not gap:
         return ""
     whom = "customers who left" if name == "recall" else "all customers"
-    top, bottom = (_text(_group_row(row)[0]) for row in (high, low))
+    top, bottom = (as_text(_group_row(row)[0]) for row in (high, low))
     return (
-        f"The largest gap among {whom}: of {_text(column)} = {top}, {_percent(high[name])} are contacted; "
-        f"of {_text(column)} = {bottom}, {_percent(low[name])} ({100 * gap:.1f} points apart)."
+        f"The largest gap among {whom}: of {as_text(column)} = {top}, {as_percent(high[name])} are contacted; "
+        f"of {as_text(column)} = {bottom}, {as_percent(low[name])} ({100 * gap:.1f} points apart)."
     )
 
 
 def _data(facts: CardFacts) -> str:
-    table = _table(("Part", "Rows"), [(part, f"{size:,}") for part, size in facts.rows.items()])
-    digest = f"SHA-256 of the rows: `{_text(facts.data_hash)}`" if facts.data_hash else ""
-    return "\n\n".join(part for part in (table, digest) if part)
+    table = as_table(("Part", "Rows"), [(part, f"{size:,}") for part, size in facts.rows.items()])
+    digest = f"SHA-256 of the rows: `{as_text(facts.data_hash)}`" if facts.data_hash else ""
+    later = (
+        f"Of these rows, {as_text(facts.outcomes)} are customers whose outcome came in later, as they were when last "
+        "scored before it."
+        if facts.outcomes
+        else ""
+    )
+    return "\n\n".join(part for part in (table, digest, later) if part)
 
 
 def _made_with(facts: CardFacts) -> str:
     made = {"Trained": facts.trained_at, "Git revision": facts.git, **facts.versions}
-    return _table(("What", "Version"), [(what, version) for what, version in made.items() if version])
+    return as_table(("What", "Version"), [(what, version) for what, version in made.items() if version])
 
 
 def _is_told(name: str, figures: Mapping[str, float]) -> bool:
@@ -244,20 +255,20 @@ def _with_interval(
 
 
 def _money(amount: float, facts: CardFacts) -> str:
-    return f"{amount:,.2f} {_text(facts.currency)}".rstrip()
+    return f"{amount:,.2f} {as_text(facts.currency)}".rstrip()
 
 
-def _percent(share: float) -> str:
+def as_percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+def as_table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     """A Markdown table, or nothing if it has no rows."""
-    first, *others = ("| " + " | ".join(_text(cell) for cell in row) + " |" for row in (head, *rows))
+    first, *others = ("| " + " | ".join(as_text(cell) for cell in row) + " |" for row in (head, *rows))
     return "\n".join([first, "|---" * len(head) + "|", *others]) if others else ""
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A text from outside on one line of Markdown, in a table too, where it makes no HTML. Doing it
     twice does no more."""
     return " ".join(str(value).split()).replace("<", "&lt;").replace("|", "&#124;")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn import combinations, explaining, parity
 from churn import contract as contracts
-from churn import parity
 from churn.compiled import FILE as COMPILED_FILE
 from churn.compiled import Compiled
 from churn.compiling import NotCompilable, compile_pipeline
@@ -32,11 +32,12 @@ def write_parts(
     told: Mapping[str, Any],
     seed: int,
 ) -> list[Path]:
-    """Write contract, decision, compiled scorer and check rows into a folder; returns their paths.
+    """Write contract, decision, compiled scorer, explainer and check rows into a folder; returns their paths.
 
     The compiled scorer is held against the pipeline on all of ``features`` (n, columns), the rows
     that it was trained on, and on :data:`churn.parity.JITTERED` made-up ones. Where it cannot be
-    made, or differs, the version says so and carries none: it is served by its pipeline.
+    made, or differs, the version says so and carries none: it is served by its pipeline. The same
+    holds of the explainer, without which it explains nothing.
 
     Args:
         told: more for the decision file, such as metrics and provenance.
@@ -45,6 +46,8 @@ def write_parts(
     rows = encoder.frame(features)
     made_up = parity.jitter(rows, encoder, parity.JITTERED, seed)
     outcome = _compile(folder / COMPILED_FILE, pipeline, contract, [rows, made_up])
+    outcome |= explaining.write_parts(folder, pipeline, contract, rows, seed)
+    combinations.write(folder / combinations.FILE, contract, rows)
     (folder / CONTRACT_FILE).write_text(contracts.dump(contract), encoding="utf-8")
     decision = {"threshold": threshold, **outcome, **told}
     (folder / DECISION_FILE).write_text(json.dumps(decision, indent=2), encoding="utf-8")

@@ -74,8 +74,8 @@ def reliability(target: "Ints", probability: "Floats") -> "Figure":
     figure = _figure(HEIGHT + 1)
     grid = figure.add_gridspec(2, 1, height_ratios=[4, 1])
     axes, below = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
-    _dress(axes, "Reliability", "", "Churn rate")
-    _dress(below, "", "Churn probability", "Customers")
+    dress(axes, "Reliability", "", "Churn rate")
+    dress(below, "", "Churn probability", "Customers")
     mean, churned, size = evaluation.reliability(target, probability)
     low, high = _wilson(churned, size)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="Perfectly calibrated")
@@ -115,7 +115,7 @@ def profit(
     figure = _figure(HEIGHT)
     axes = figure.add_subplot()
     unit = f"Profit per customer ({currency})" if currency else "Profit per customer"
-    _dress(axes, "Profit of a retention campaign", "Contact from this churn probability on", unit)
+    dress(axes, "Profit of a retention campaign", "Contact from this churn probability on", unit)
     axes.axhline(0, color=GREY, linewidth=1)
     axes.plot(*profits.curve(target, probability, economics, points=1001), color=BLUE, linewidth=2)
     chosen = float(profits.realised(target, probability, threshold, economics).mean())
@@ -154,12 +154,12 @@ def _square(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
     """One picture of two shares from 0 to 1."""
     figure = _figure(WIDTH - 0.4)
     axes = figure.add_subplot()
-    _dress(axes, title, x, y)
+    dress(axes, title, x, y)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     return figure, axes
 
 
-def _dress(axes: "Axes", title: str, x: str, y: str) -> None:
+def dress(axes: "Axes", title: str, x: str, y: str) -> None:
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=10)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from churn import contract as contracts
+from churn import truth
 from churn.errors import Fault, InvalidData, UnreadableFile
 from churn.settings import Settings, make_folder
 
@@ -47,15 +49,18 @@ def training_rows(settings: Settings) -> Path:
 
 
 def fingerprint(settings: Settings) -> str:
-    """A hash of the contract and the rows that it names: when it changes, a new model is due."""
-    return _both(_hash(training_rows(settings)), _hash(settings.contract))
+    """A hash of the contract and the rows that it names: when it changes, a new model is due.
+
+    Outcomes are not of it. They join whatever training comes next; one training for each would never end.
+    """
+    return _both(hash_now(training_rows(settings)), hash_now(settings.contract))
 
 
 def _both(data_hash: str, contract_hash: str) -> str:
     return hashlib.sha256((data_hash + contract_hash).encode()).hexdigest()
 
 
-def _hash(path: Path) -> str:
+def hash_now(path: Path) -> str:
     """A file's hash, taken anew only when its size or time has changed: it is asked for often."""
     seen = path.stat()
     return _hash_once(path, seen.st_size, seen.st_mtime_ns)
@@ -77,6 +82,7 @@ def prepare(settings: Settings, run: str, rows: Path | None = None) -> Path:
 
     Raises:
         InvalidData, UnreadableFile, ContractError: the rows or the contract are at fault.
+        Unavailable, NotReady: the store does not say what has become of customers.
     """
     parent = settings.home / "prepared"
     make_folder(parent)
@@ -103,6 +109,7 @@ def _prepare(settings: Settings, rows: Path | None, scratch: Path) -> dict[str, 
     source = rows or training_rows(settings)
     copy = _copy(source, scratch / f"source{source.suffix}")
     frame = validate(read_rows(copy, contract.rows.format), contract, target="required", source=str(source))
+    frame, joined = truth.join(frame, contract, [] if rows else _outcomes(settings, contract))
     frame.to_parquet(scratch / "rows.parquet", index=False)
     data_hash, contract_hash = file_hash(copy), file_hash(contract_path)
     copy.unlink()
@@ -113,7 +120,14 @@ def _prepare(settings: Settings, rows: Path | None, scratch: Path) -> dict[str, 
         "fingerprint": _present_fingerprint(settings) if rows else _both(data_hash, contract_hash),
         "split": SPLIT,
         "rows": "other" if rows else OWN_ROWS,
+        **joined,
     }
+
+
+def _outcomes(settings: Settings, contract: contracts.Contract) -> "Iterable[truth.Kept]":
+    """What has become of customers, which joins the contract's own rows. A file that somebody names is
+    trained on as it is."""
+    return truth.kept(settings) if contract.id else []
 
 
 def _present_fingerprint(settings: Settings) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from churn import audit, promotion
+from churn import audit, persona_models, promotion
 from churn.errors import ChurnError, NoChampion, Refused, RefusedModel, UnknownVersion
 from churn.registry import CLASSIFIER, Registry, Version
 
@@ -49,6 +49,7 @@ class Promoter:
                 despite_gate=despite_gate,
                 accept_contract=accept_contract,
             )
+            persona_models.follow(self._registry, version)
             changed = version.version not in before
             overruled = (
                 f"despite the gate: {despite_gate}" if despite_gate else "",
@@ -62,6 +63,7 @@ class Promoter:
         """As :func:`churn.promotion.rollback`, which says what is raised."""
         with self._attempt("rollback", CLASSIFIER) as told:
             version = promotion.rollback(self._registry, by=self._in_history, reason=reason)
+            persona_models.follow(self._registry, version)
             told.update(subject=f"{CLASSIFIER} version {version.version}", outcome=audit.DONE, detail=reason)
             return Move(version, True)
 

@@ -84,7 +84,10 @@ predictions = Table(
     Column("probability", Float(53), nullable=False),
 )
 
-# --- the scored customer base (churn.customer_scores)
+# --- the scored customer base (churn.customer_scores, churn.scoring_runs)
+_BYTES = String(250).with_variant(String(250, collation="C"), "postgresql")
+"""A text that is sorted by its characters' numbers, as SQLite does, and not by a language's rules."""
+
 scoring_runs = Table(
     "scoring_runs",
     METADATA,
@@ -99,27 +102,34 @@ scoring_runs = Table(
     Column("data_hash", String(64), nullable=False),
     Column("customers", Integer, nullable=False),
     Column("left", Integer, nullable=False),
+    Column("model_run", String(64), nullable=False),
+    Column("facts", Text, nullable=False),
 )
-"""``state`` is "running" until all of the run is there, then "whole"; only whole runs are read."""
+"""``state`` is "running" until all of the run is there, then "whole", and "past" once its scores are
+removed; only whole runs are read. ``facts`` is JSON: what the version's contract says of the rows."""
 
 customer_scores = Table(
     "customer_scores",
     METADATA,
     Column("run_id", Integer, ForeignKey("scoring_runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("customer_id", String(250), primary_key=True),
+    Column("customer_id", _BYTES, primary_key=True),
     Column("probability", Float(53), nullable=False),
     Column("prediction", Integer, nullable=False),
     Column("risk", String(10), nullable=False),
     Column("persona", String(200)),
     Column("monthly_value", Float(53)),
-    Column("revenue_at_risk", Float(53)),
-    Column("expected_profit", Float(53)),
+    Column("revenue_at_risk", Float(53), nullable=False),
+    Column("expected_profit", Float(53), nullable=False),
     Column("held_out", Boolean, nullable=False),
     Column("reasons", Text, nullable=False),
     Column("features", Text, nullable=False),
-    Index("ix_customer_scores_probability", "run_id", "probability"),
-    Index("ix_customer_scores_revenue", "run_id", "revenue_at_risk"),
+    Index("ix_customer_scores_probability", "run_id", "probability", "customer_id", "persona", "revenue_at_risk"),
+    Index("ix_customer_scores_risk", "run_id", "risk", "revenue_at_risk", "customer_id", "persona", "probability"),
+    Index("ix_customer_scores_revenue", "run_id", "revenue_at_risk", "customer_id", "persona"),
+    Index("ix_customer_scores_profit", "run_id", "expected_profit", "customer_id", "persona"),
 )
+"""The indexes hold what a list is sorted and filtered by: of a million rows only those that are shown are
+looked up. Where the monthly value is unknown, the revenue at risk is 0, which both databases sort alike."""
 
 portfolio = Table(
     "portfolio",
@@ -140,7 +150,7 @@ outcomes = Table(
     "outcomes",
     METADATA,
     Column("id", _COUNTED, primary_key=True),
-    Column("customer_id", String(250), nullable=False, index=True),
+    Column("customer_id", String(250), nullable=False),
     Column("churned", Boolean, nullable=False),
     Column("at", Moment, nullable=False),
     Column("received", Moment, nullable=False),
@@ -150,7 +160,9 @@ outcomes = Table(
     Column("version", String(20)),
     Column("probability", Float(53)),
     Column("features", Text),
+    Index("ix_outcomes_customer_id", "customer_id", "at", unique=True),
 )
+"""From ``scored`` on: the customer as he was scored last before that; all null where he was not."""
 
 monitoring_runs = Table(
     "monitoring_runs",
@@ -174,12 +186,16 @@ score_jobs = Table(
     Column("state", String(10), nullable=False),
     Column("filename", String(250), nullable=False),
     Column("by", String(250), nullable=False),
+    Column("token", String(64), unique=True),
     Column("created", Moment, nullable=False),
+    Column("started", Moment),
     Column("beat", Moment, nullable=False),
     Column("ended", Moment),
+    Column("tries", Integer, nullable=False),
     Column("rows", Integer, nullable=False),
     Column("done", Integer, nullable=False),
     Column("model", String(100)),
     Column("version", String(20)),
     Column("problem", Text),
 )
+"""``state`` is queued, running, done or failed; ``problem`` is the JSON of what is told of a failure."""

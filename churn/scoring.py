@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from churn import compiled, contract, trust
+from churn import combinations, compiled, contract, explainer_file, segments, trust
 from churn.contract import BANDS, Contract
 from churn.encoding import Encoded, Encoder
-from churn.errors import RefusedModel
+from churn.errors import NotReady, RefusedModel
+from churn.explanation import Explained, Explainer
+from churn.lime import Lime, Local
+from churn.personas import Personas
+from churn.personas import load as load_personas
+from churn.segments import Document as Segments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +28,8 @@ CONTRACT_FILE = "contract.yaml"
 DECISION_FILE = "decision.json"
 CHECK_FILE = "check.json"
 _MODELS = ("LogisticRegression", "RandomForestClassifier", "LGBMClassifier")
+_EXPLAINED_ROWS = 20
+"""How many of the rows of :data:`CHECK_FILE` are explained, too, when a version is loaded."""
 ADDED_COLUMNS = ("churn_probability", "prediction", "risk")
 
 
@@ -36,7 +43,8 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is said of one customer; ``imputed`` names the columns that were filled in."""
+    """What is said of one customer; ``imputed`` names the columns that were filled in, and ``persona``
+    is None for a version that carries none."""
 
     churn_probability: float
     prediction: int
@@ -44,6 +52,7 @@ class Prediction:
     risk: str
     action: str
     imputed: list[str]
+    persona: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         # by hand: dataclasses.asdict copies deeply, and takes longer than the model
@@ -53,6 +62,7 @@ class Prediction:
             "threshold": self.threshold,
             "risk": self.risk,
             "action": self.action,
+            "persona": self.persona,
             "imputed": self.imputed,
         }
 
@@ -61,6 +71,8 @@ class Source(Protocol):
     """What gives probabilities: the compiled scorer, or a pipeline that could not be compiled."""
 
     def probabilities(self, encoded: Encoded) -> "NDArray[np.float64]": ...
+
+    def features(self, encoded: Encoded) -> "NDArray[np.float64]": ...
 
 
 class PipelineSource:
@@ -74,6 +86,10 @@ class PipelineSource:
         found: NDArray[np.float64] = self.pipeline.predict_proba(self._encoder.rows(encoded))[:, 1]
         return found
 
+    def features(self, encoded: Encoded) -> "NDArray[np.float64]":
+        preprocessor = self.pipeline.named_steps["preprocess"]
+        return np.asarray(preprocessor.transform(self._encoder.rows(encoded)), dtype=np.float64)
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -83,6 +99,13 @@ class Scorer:
     contract: Contract
     threshold: float
     model: ModelVersion
+    personas: Personas | None = None
+    segments: Segments | None = None
+    explainer: Explainer | None = None
+    explanation: dict[str, Any] | None = None
+    """What its explanations say as a whole (:mod:`churn.explanation_summary`)."""
+    seen: combinations.Combinations | None = None
+    """Which values its training rows held together; None for a version that carries nothing of it."""
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -96,23 +119,74 @@ class Scorer:
         """Churn probabilities, (n,), of validated rows."""
         return self.source.probabilities(encoded)
 
+    def features(self, encoded: Encoded) -> "NDArray[np.float64]":
+        """The matrix that the model sees, (n, k).
+
+        Raises:
+            NotReady: the version is older than explanations.
+        """
+        return self.source.features(encoded)
+
+    @property
+    def space(self) -> str:
+        """What contributions are told in.
+
+        Raises:
+            NotReady: the version carries no explainer.
+        """
+        return self._explainer().space
+
+    def explain(self, encoded: Encoded) -> Explained:
+        """Why these rows score as they do, by SHAP.
+
+        Raises:
+            NotReady: the version carries no explainer.
+        """
+        return self._explainer().explain(self.features(encoded))
+
+    def explain_locally(self, encoded: Encoded) -> Local:
+        """Why one row, (1, …), scores as it does, by LIME.
+
+        Raises:
+            NotReady: the version carries no explainer.
+        """
+        self._explainer()
+        return self._lime.explain(encoded, self.probabilities)
+
+    def _explainer(self) -> Explainer:
+        if self.explainer is None:
+            raise NotReady(f"{self.model.name} version {self.model.version} carries no explainer; train anew")
+        return self.explainer
+
+    @cached_property
+    def _lime(self) -> Lime:
+        return Lime(self._explainer(), self.encoder)
+
     def predict(self, customers: Sequence[Mapping[str, Any]]) -> list[Prediction]:
         """Score customers whose values the contract has read, in their order."""
-        scores = self.probabilities(self.encoder.customers(customers)).tolist()
+        encoded = self.encoder.customers(customers)
+        scores, names = self.probabilities(encoded).tolist(), self.persona_names(encoded)
         return [
-            self._prediction(score, [name for name in self._optional if customer[name] is None])
-            for score, customer in zip(scores, customers, strict=True)
+            self._prediction(score, [name for name in self._optional if customer[name] is None], persona)
+            for score, persona, customer in zip(scores, names, customers, strict=True)
         ]
+
+    def persona_names(self, encoded: Encoded) -> list[str | None]:
+        """The persona of each row, (n,); None where the version carries none."""
+        if self.personas is None:
+            return [None] * len(encoded)
+        names = self.personas.names
+        return [names[place] for place in self.personas.assign(encoded).tolist()]
 
     @cached_property
     def _optional(self) -> list[str]:
         return [name for name, column in self.contract.features.items() if column.may_be_missing]
 
-    def _prediction(self, probability: float, imputed: list[str]) -> Prediction:
+    def _prediction(self, probability: float, imputed: list[str], persona: str | None) -> Prediction:
         band = self.contract.band_of(probability)
         decided = int(probability >= self.threshold)
         action = self.contract.risk[band].action
-        return Prediction(probability, decided, self.threshold, band, action, imputed)
+        return Prediction(probability, decided, self.threshold, band, action, imputed, persona)
 
     def bands(self, probability: "NDArray[np.float64]") -> "NDArray[np.int64]":
         """The risk band of each probability, (n,), as its place among :data:`churn.contract.BANDS`."""
@@ -145,8 +219,13 @@ def load_scorer(folder: Path, model: ModelVersion, *, threads: int = 1) -> Score
         threshold = float(decision["threshold"])
         if not 0 <= threshold <= 1:
             raise ValueError(f"{DECISION_FILE} has the threshold {threshold:g}, which is no probability")
-        _check_probabilities(json.loads(_part(folder, CHECK_FILE).read_text(encoding="utf-8")), source, rows, encoder)
-        return Scorer(source, rows, threshold, model)
+        check = json.loads(_part(folder, CHECK_FILE).read_text(encoding="utf-8"))
+        _check_probabilities(check, source, rows, encoder)
+        groups = load_personas(folder, rows, expected=decision.get("personas"))
+        explained = encoder.customers(check["customers"][:_EXPLAINED_ROWS]) if decision.get("explained") else None
+        told = explainer_file.load(folder, rows, source, explained)
+        seen = combinations.load(folder, rows)
+        return Scorer(source, rows, threshold, model, groups, segments.load(folder), *told, seen)
     except Exception as error:  # whatever a broken artefact raises, the version is refused
         raise RefusedModel(f"{model.name} version {model.version} does not load: {error}") from error
 

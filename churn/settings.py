@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """Where the API asks Airflow for the state of the pipelines."""
     airflow_public_url: str = "http://127.0.0.1:8090"
     """Where a person's browser finds Airflow; links in replies start with it."""
+    mlflow_public_url: str = "http://127.0.0.1:5001"
+    """Where a person's browser finds MLflow; links to its pages in replies start with it."""
     airflow_passwords: Path | None = None
     """The JSON file of Airflow's users and passwords; made on the first start."""
     dags: Path | None = None
@@ -93,6 +95,26 @@ class Settings(BaseSettings):
     """A file that holds that address, as secrets are kept."""
     prediction_days: int = Field(default=30, ge=0, le=36_500)
     """For how many days the predictions served are kept in the store; 0: they are not."""
+
+    scoring_schedule: str = Field(default="0 4 * * *", pattern=_CRON)
+    """When `churn_scoring` scores the customer base whether or not anything has changed, as cron (UTC)."""
+    scoring_runs: int = Field(default=2, ge=1, le=1_000)
+    """How many scorings of the customer base are kept with every customer; what they add up to stays."""
+    score_max_mb: int = Field(default=200, ge=1, le=100_000)
+    """How large a file `POST /score` takes, in MiB."""
+    score_hours: float = Field(default=24, gt=0, le=8_760)
+    """For how many hours such a file and its result are kept."""
+
+    monitoring_schedule: str = Field(default="0 5 * * *", pattern=_CRON)
+    """When `churn_monitoring` looks for drift, as cron (UTC)."""
+    drift_distance: float = Field(default=0.1, gt=0)
+    """How far a column may move from the training rows before it counts as drifted."""
+    drift_columns: int = Field(default=1, ge=1)
+    """How many drifted columns start a training."""
+    drift_score: float = Field(default=0.1, gt=0)
+    """How far the scores may move before that starts a training."""
+    performance_drop: float = Field(default=0.05, ge=0)
+    """By how much the ROC AUC on outcomes may fall short of the report set's before that starts a training."""
 
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """The MLflow server. Unset: the SQLite registry in CHURN_HOME, whatever server may run."""

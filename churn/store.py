@@ -4,6 +4,7 @@ SQLite in ``CHURN_HOME``, or PostgreSQL by ``CHURN_DATABASE_URL``. Times go in a
 UTC on both. What the tables (:mod:`churn.schema`) hold is read and written by a module for each noun.
 """
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 REVISION = "0002"
 """The newest migration. A database that says so is ready, without a look at the migrations."""
+LONGEST_KEY = 250
+"""Characters of the name of a run."""
 MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSION = text("SELECT version_num FROM alembic_version")
 
@@ -56,20 +59,28 @@ class Store:
             yield connection
 
     @contextmanager
-    def write(self, *, alone: bool = False) -> Iterator[Connection]:
+    def write(self, *, alone: bool | str = False) -> Iterator[Connection]:
         """A transaction that writes.
 
         Args:
-            alone: whether it waits for others that were begun so, as who first looks and then writes must.
+            alone: whether it waits for others that were begun so, as who first looks and then writes must;
+                with a name, for those of that name.
         """
         with self._transaction(writes=True, alone=alone) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, **how: bool) -> Iterator[Connection]:
+    def lease(self, name: str) -> Iterator[bool]:
+        """Whether this process alone does what the name says, from now until it leaves or ends."""
+        self.migrate()
+        with self._database.lease(name) as mine:
+            yield mine
+
+    @contextmanager
+    def _transaction(self, *, writes: bool = False, alone: bool | str = False) -> Iterator[Connection]:
         self.migrate()
         try:
-            with self._database.transaction(**how) as connection:
+            with self._database.transaction(writes=writes, alone=alone) as connection:
                 yield connection
         except NotReady as error:
             cause = error.__cause__
@@ -139,6 +150,14 @@ class Store:
             self._database.close()
 
 
+def fit_key(name: str) -> str:
+    """The name of a run as the tables hold it: of one that is too long, the beginning and a hash of all of it."""
+    if len(name) <= LONGEST_KEY:
+        return name
+    end = f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return name[: LONGEST_KEY - len(end)] + end
+
+
 def _alembic() -> "Config":
     from alembic.config import Config
 
@@ -152,4 +171,4 @@ def _told(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-__all__ = ["METADATA", "MIGRATIONS", "REVISION", "Store", "api_keys", "audit", "predictions"]
+__all__ = ["METADATA", "MIGRATIONS", "REVISION", "Store", "api_keys", "audit", "fit_key", "predictions"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 
 from churn import contract as contracts
-from churn.mlflow_client import Connection
+from churn.errors import NotReady, Unavailable
+from churn.mlflow_client import Connection, absent
 from churn.trust import TRUSTED_TYPES
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Tracking(Connection):
         import mlflow
 
         with self.asked("log a run"), self.as_default():
-            with mlflow.start_run(experiment_id=self._experiment(), run_name=candidate.name) as run:
+            with mlflow.start_run(experiment_id=self.experiment(), run_name=candidate.name) as run:
                 mlflow.set_tags({"candidate": candidate.name, **candidate.provenance})
                 mlflow.log_params(candidate.params)
                 for fold, figures in enumerate(candidate.per_fold):
@@ -79,15 +80,37 @@ class Tracking(Connection):
                 self.client.log_metric(run_id(run_uri), name, value)
             self.client.log_text(run_id(run_uri), card, f"{_REPORTS}/model_card.md")
 
-    def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
+    def run_file(self, run_id: str, name: str, folder: Path) -> Path:
+        """Fetch one of the files that are shown with a run; where it lies now, somewhere in the folder.
+
+        Raises:
+            NotReady: the run has none of that name, or is gone.
+            Unavailable: MLflow does not answer, or the folder cannot be written.
+        """
+        path = f"{_REPORTS}/{name}"
+        with self.asked("fetch a file of a run"):
+            try:
+                known = {one.path for one in self.client.list_artifacts(run_id, _REPORTS)}
+                if path in known:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    return Path(self.client.download_artifacts(run_id, path, str(folder)))
+            except OSError as error:
+                raise Unavailable(f"{name} of the run {run_id} could not be fetched: {error}") from error
+            except MlflowException as error:
+                if not absent(error):
+                    raise
+        raise NotReady(f"the run {run_id} has no {name}: an older version of churn may have made it")
+
+    def experiment(self, name: str = EXPERIMENT) -> str:
+        """The id of an experiment, that of the trainings or another, which is made where it is not there yet."""
+        found = self.client.get_experiment_by_name(name)
         if found:
             return str(found.experiment_id)
         location = self.artifacts.absolute().as_uri() if self.artifacts else None
         try:
-            return str(self.client.create_experiment(EXPERIMENT, location))
+            return str(self.client.create_experiment(name, location))
         except MlflowException:  # the other candidate's process was first
-            found = self.client.get_experiment_by_name(EXPERIMENT)
+            found = self.client.get_experiment_by_name(name)
             if found is None:
                 raise
             return str(found.experiment_id)

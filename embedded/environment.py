@@ -40,6 +40,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "CHURN_API_URL": at["API"].url,
         "CHURN_AIRFLOW_URL": at["Airflow"].url,
         "CHURN_AIRFLOW_PUBLIC_URL": public_url(settings),
+        "CHURN_MLFLOW_PUBLIC_URL": mlflow_public_url(settings),
         "CHURN_API_PORT": settings.api_port,
         "CHURN_UI_PORT": settings.ui_port,
         "CHURN_MLFLOW_PORT": settings.mlflow_port,
@@ -49,6 +50,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": (home / "mlflow" / "artifacts").as_uri(),
         "MLFLOW_TRACKING_URI": at["MLflow"].url,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "GIT_PYTHON_REFRESH": "quiet",
         # skops looks for a function in every loaded module, and Airflow's old names complain of being looked at
@@ -115,6 +117,14 @@ def public_url(settings: Settings) -> str:
         return settings.airflow_public_url.rstrip("/")
     (airflow,) = (service for service in services(settings) if service.name == "Airflow")
     return airflow.url
+
+
+def mlflow_public_url(settings: Settings) -> str:
+    """The same of MLflow."""
+    if "mlflow_public_url" in settings.model_fields_set:
+        return settings.mlflow_public_url.rstrip("/")
+    (mlflow,) = (service for service in services(settings) if service.name == "MLflow")
+    return mlflow.url
 
 
 def without_proxy(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:

@@ -43,6 +43,20 @@ class Serving:
     since: str
 
 
+@dataclass(frozen=True)
+class Monitored:
+    """What the monitoring has seen last. ``at`` is ISO 8601, ``report`` an address in MLflow's pages."""
+
+    at: str
+    version: str
+    moved: bool
+    """Whether any column or the scores are past their threshold."""
+    calls: bool
+    """Whether that has called for a training."""
+    reason: str
+    report: str
+
+
 Status = Down | ShutOut | Waiting | Serving
 
 
@@ -65,6 +79,20 @@ def status() -> Status:
         return Serving(champion["name"], str(champion["version"]), champion.get("since", ""))
     except ChurnError as error:
         return _trouble(error)
+
+
+# It looks once a day.
+@st.cache_data(ttl=30, show_spinner=False)
+def monitored() -> Monitored | None:
+    """The last look at the customers; None before the first, and where the API does not tell."""
+    try:
+        last = next(iter(client().monitoring()), None)
+    except ChurnError:
+        return None
+    if last is None:
+        return None
+    moved = any(one["drifted"] for one in [*last["columns"].values(), last["score"]])
+    return Monitored(last["at"], str(last["version"]), moved, last["retrain"], last["reason"], last["report"])
 
 
 def _trouble(error: ChurnError) -> Down | ShutOut:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import gauge
 import streamlit as st
-from connection import Serving
+from connection import Monitored, Serving
 from fields import plain
 
 from churn.client import Prediction, Refused
@@ -50,11 +50,27 @@ def footer(now: Serving, outcome: Prediction | Refusal | None) -> None:
         )
 
 
+def monitored(last: Monitored | None) -> None:
+    """What the monitoring has seen last, with its page; nothing before it has looked."""
+    if last is None:
+        return
+    icon, word = ("warning", "customers have drifted") if last.moved else ("monitoring", "no drift")
+    if last.calls:
+        icon, word = "warning", f"{word}, a training was called for" if last.moved else "a training was called for"
+    st.caption(
+        f":material/{icon}: Monitoring: {word} · version {plain(last.version)} · {_moment(last.at)} · "
+        f"[report]({last.report})",
+        help=plain(last.reason),
+    )
+
+
 def _prediction(contract: Contract, told: Prediction) -> None:
     if told.customer_id is not None:
         st.markdown(f"Customer **{plain(str(told.customer_id))}**", text_alignment="center")
     st.html(gauge.draw_reading(contract, told.churn_probability, told.risk, told.threshold))
     st.html(f'<p class="action {escape(told.risk)}"><span>Next step</span>{escape(told.action)}</p>')
+    if told.persona:
+        st.markdown(f":material/group: Among customers like these: **{plain(told.persona)}**.")
     pays, reaches = ("pays", "reaches") if told.prediction else ("does not pay", "is below")
     st.markdown(
         f"Contacting **{pays}**: {gauge.percent(told.churn_probability)} {reaches} the decision "

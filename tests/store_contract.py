@@ -8,13 +8,16 @@
             check(url, tmp_path)
 """
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import get_args
 from uuid import uuid4
 
 import pytest
@@ -23,9 +26,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from churn import audit, prediction_log
-from churn.errors import ChurnError, NotReady, Refused
+from churn import audit, prediction_log, scoring_runs
+from churn.customer_list import Order, Sort, Wish, page
+from churn.customer_scores import CustomerScores, Run
+from churn.customer_scores import Row as Score
+from churn.errors import ChurnError, NotReady, Refused, Unavailable
 from churn.keys import Key, Keys, hash_of, new_secret
+from churn.monitoring_log import Look, calls, keep, latest
 from churn.prediction_log import Row
 from churn.settings import Settings, load
 from churn.store import METADATA, MIGRATIONS, REVISION, Store
@@ -421,6 +428,158 @@ def nobody_waits_for_ever_for_a_lock(url: str, _: Path) -> None:
     }  # fmt: skip
 
 
+def a_scoring_is_whole_or_not_there(url: str, _: Path) -> None:
+    """Written, read in every order, killed in the middle, cleaned up, replaced."""
+    with opened(url) as store:
+        scores, people = CustomerScores(store), [_line(n) for n in range(12_000)]
+        with scoring_runs.alone(store):
+            first = scoring_runs.Writing(store, _run("first"))
+            assert all(first.add(people[at : at + 5_000]) for at in (0, 5_000, 10_000))
+            assert not first.add(people[:1])  # a customer stands once
+            assert scores.latest() is None
+            first.finish(left=3, keep=1)
+        run = scores.shown()
+        assert (run.key, run.customers, run.left, run.facts["columns"]) == ("first", 12_000, 3, ["a", "b"])
+        assert [row.customer_id for part in scores.rows(run.id) for row in part] == sorted(
+            line.customer_id for line in people
+        )
+        assert scores.find('x"y,z\\.\n') == Score(
+            'x"y,z\\.\n', 0.0, 0, "low", None, None, None, -1.0, False, [{"text": "ü"}], [0, None]
+        )
+        for sort in get_args(Sort):
+            down, up = (
+                [row.customer_id for row in page(store, run, Wish(sort=sort, order=order, limit=500))[0]]
+                for order in get_args(Order)
+            )
+            assert down != up
+            last = page(store, run, Wish(sort=sort, order="asc", page=24, limit=500))[0]
+            assert [row.customer_id for row in page(store, run, Wish(sort=sort, order="desc", limit=500))[0]] == [
+                row.customer_id for row in last[::-1]
+            ]
+        assert page(store, run, Wish(search="ü", persona="none", sort="probability")) == ([], 0)
+        assert page(store, run, Wish(search="ü"))[1] == 1
+        assert page(store, run, Wish(risk="low", sort="customer_id"))[1] == sum(one.risk == "low" for one in people)
+        killed = _killed_while_writing(url)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert scores.shown() == run
+        with scoring_runs.alone(store), opened(url) as other:  # the lease ended with the process that had it
+            assert scores.run("killed") is None
+            with pytest.raises(Refused, match="another process"), scoring_runs.alone(other):
+                pass
+            second = scoring_runs.Writing(store, _run("second"))
+            second.add(people[:10])
+            second.finish(left=0, keep=1)
+        assert [(one.run.key, one.sums()["customers"]) for one in scores.portfolio()] == [
+            ("second", 10),
+            ("first", 12_000),
+        ]
+        with store.read() as connection:
+            assert connection.execute(sa.text("SELECT count(*) FROM customer_scores")).scalar() == 10
+        taken = scoring_runs.Writing(store, _run("taken"))
+        scoring_runs.clear(store)  # as by a process that came after
+        with pytest.raises(Refused, match="has been removed"):
+            taken.add(people[:1])
+
+
+def what_is_read_while_a_scoring_ends_is_read_once_more(url: str, _: Path) -> None:
+    """The scores of the run that it began with are being removed then."""
+    with opened(url) as store:
+        scores, people, seen = CustomerScores(store), [_line(n) for n in range(20)], []
+        with pytest.raises(NotReady, match="not been scored"):
+            scores.steady(lambda _: None)
+        _scored(store, "first", people)
+
+        def read(runs: list[Run]) -> tuple[str, int]:
+            if not seen:
+                _scored(store, "second", people[:9])
+            seen.append(runs[0].key)
+            return runs[0].key, page(store, runs[0], Wish(sort="customer_id"))[1]
+
+        assert scores.steady(read) == ("second", 9)
+        assert seen == ["first", "second"]
+        assert scores.steady(read) == ("second", 9)
+        assert len(seen) == 3
+
+
+def a_name_of_a_run_may_be_long(url: str, _: Path) -> None:
+    """Airflow's have up to 250 characters, and more stands before them."""
+    long, other = "x" * 300, "x" * 299 + "y"
+    with opened(url) as store:
+        _scored(store, long, [_line(1)])
+        kept = CustomerScores(store).run(long)
+        assert kept
+        assert len(kept.key) == 250
+        assert CustomerScores(store).run(kept.key) == kept
+        assert CustomerScores(store).run(other) is None
+        look = Look(long, datetime.now(UTC), "1", "", True, "", "", {})
+        for one in (look, look, replace(look, key=other)):
+            keep(store, one)
+        assert len(latest(store)) == 2
+        assert [one.key for one in calls(store, but=other)] == [kept.key]
+
+
+def a_run_without_statistics_is_removed_in_time(url: str, _: Path) -> None:
+    with opened(url + "?options=-c%20statement_timeout%3D3s") as store:
+        for key in ("first", "second"):
+            _scored(store, key, [_line(n) for n in range(10_000)], keep=2)
+            with store.read() as connection:
+                known = "SELECT most_common_vals::text FROM pg_stats WHERE (tablename, attname) = (:table, 'run_id')"
+                told = connection.execute(sa.text(known), {"table": "customer_scores"}).scalar()
+        assert told == "{1,2}"  # of the newest too
+        broken = scoring_runs.Writing(store, _run("broken"))
+        for at in range(0, 40_000, 5_000):
+            broken.add([_line(n)._replace(customer_id=f"{n:05}") for n in range(at, at + 5_000)])
+        scoring_runs._remove_scores(store, broken.id)
+        with store.read() as connection:
+            assert connection.execute(sa.text("SELECT count(*) FROM customer_scores")).scalar() == 20_000
+
+
+def who_records_outcomes_keeps_nobody_else_waiting(url: str, _: Path) -> None:
+    with opened(url) as store, opened(url + "?options=-c%20lock_timeout%3D300ms") as other:
+        with store.write(alone="outcomes"):
+            assert Keys(other).make("crm", "read", by="ann")
+            with pytest.raises(Unavailable, match="lock timeout"), other.write(alone="outcomes"):
+                pass
+        with other.write(alone="outcomes"):
+            pass
+
+
+def _scored(store: Store, key: str, lines: Sequence[scoring_runs.Line], keep: int = 1) -> None:
+    with scoring_runs.alone(store):
+        run = scoring_runs.Writing(store, _run(key))
+        for at in range(0, len(lines), scoring_runs.CHUNK):
+            run.add(lines[at : at + scoring_runs.CHUNK])
+        run.finish(left=0, keep=keep)
+
+
+def _line(number: int) -> scoring_runs.Line:
+    name = {0: 'x"y,z\\.\n', 1: "ünï", 2: "a b"}.get(number, f"C{number * 7919 % 12_007:05}")
+    chance = number / 12_000
+    band = "high" if chance >= 0.6 else "medium" if chance >= 0.3 else "low"
+    value = float(number % 90) if number else None
+    revenue = chance * (value or 0)
+    return scoring_runs.Line(
+        name, chance, int(chance > 0.2), band, f"p{number % 3}" if number else None, value, revenue, chance - 1,
+        number % 2 == 1, '[{"text":"ü"}]', f"[{number},null]",
+    )  # fmt: skip
+
+
+def _run(key: str) -> dict[str, object]:
+    facts = {"columns": ["a", "b"], "bands": {"high": 0.6, "medium": 0.3, "low": 0.0}}
+    told = {"model": "m", "version": "1", "model_run": "r", "source": "s", "data_hash": "0" * 64}
+    return {"key": key, "facts": facts, **told}
+
+
+def _killed_while_writing(url: str) -> "subprocess.CompletedProcess[str]":
+    code = (
+        "import os, signal, sys; from tests.store_contract import _line, _run, opened; from churn import scoring_runs\n"
+        "with opened(sys.argv[1]) as store, scoring_runs.alone(store):\n"
+        "    scoring_runs.Writing(store, _run('killed')).add([_line(n) for n in range(5_000)])\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    return _python(code, url)
+
+
 def _python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
@@ -448,6 +607,9 @@ CHECKS: Sequence[Check] = (
     entries_come_newest_first,
     predictions_are_pruned_in_chunks_from_the_oldest,
     several_write_and_prune_at_once,
+    a_scoring_is_whole_or_not_there,
+    what_is_read_while_a_scoring_ends_is_read_once_more,
+    a_name_of_a_run_may_be_long,
 )
 """Each takes the address of an empty database, and a folder of its own."""
 POSTGRESQL_CHECKS: Sequence[Check] = (
@@ -455,4 +617,6 @@ POSTGRESQL_CHECKS: Sequence[Check] = (
     the_driver_need_not_be_named,
     no_password_is_told,
     nobody_waits_for_ever_for_a_lock,
+    a_run_without_statistics_is_removed_in_time,
+    who_records_outcomes_keeps_nobody_else_waiting,
 )

@@ -57,6 +57,13 @@ def prepare(params: dict[str, Any], run_id: str, dag_run: Any) -> str:
         return str(jobs.prepare(SETTINGS, run_id, rows))
 
 
+@task
+def segment(prepared: str, params: dict[str, Any]) -> str:
+    """Find the personas, which all candidates carry; the folder of the rows, for the tasks to come."""
+    with told():
+        return str(jobs.segment(SETTINGS, Path(prepared), params["seed"]))
+
+
 @task(map_index_template="{{ candidate }}")
 def train(prepared: str, candidate: str, params: dict[str, Any]) -> str:
     """Search, cross-validate, fit and log one candidate; the URI of its run."""
@@ -133,7 +140,7 @@ def promote(version: str, params: dict[str, Any], run_id: str) -> str:
     },
 )
 def churn_training() -> None:
-    prepared = prepare()  # type: ignore[call-arg]
+    prepared = segment(prepare())  # type: ignore[call-arg]
     runs = train.partial(prepared=prepared).expand(candidate=SETTINGS.candidates)
     challenger = register(compare(runs), prepared)
     promote(judge(challenger, prepared, runs))  # type: ignore[call-arg]

@@ -1,9 +1,10 @@
-"""An event for Airflow when a new model is due: no champion yet, or other rows, or another contract."""
+"""Events for Airflow: a new model is due, or the customer base is to be scored anew."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -16,15 +17,15 @@ SETTLING_SECONDS = 2
 
 FIRST_PAUSE = 10 * 60
 LONGEST_PAUSE = 6 * 60 * 60
-"""Seconds after which the same state is told again, doubling from one to the other: the training
-that it started may have failed for a reason that has passed."""
+"""Seconds after which the same state is told again, doubling from one to the other: the run that it
+started may have failed for a reason that has passed."""
 
 
-class TrainingIsDue(BaseEventTrigger):
-    """Watches the contract's training rows; runs in the triggerer, so that looking costs no task.
+class _IsDue(BaseEventTrigger):
+    """Watches what a pipeline's result was made of; runs in the triggerer, so that looking costs no task.
 
-    A second event for the same rows does no harm: where the first one's training succeeded, the
-    second sees that nothing is due, and skips.
+    A second event for the same state does no harm: where the first one's run succeeded, the second
+    sees that nothing is due, and skips.
     """
 
     def __init__(self, poll_seconds: float) -> None:
@@ -32,29 +33,49 @@ class TrainingIsDue(BaseEventTrigger):
         self.poll_seconds = poll_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return "churn_triggers.TrainingIsDue", {"poll_seconds": self.poll_seconds}
+        return f"churn_triggers.{type(self).__name__}", {"poll_seconds": self.poll_seconds}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         told, again, pause = None, 0.0, FIRST_PAUSE
         while True:
-            due = await asyncio.to_thread(_due)
+            due = await asyncio.to_thread(self.due)
             if due and (due != told or time.monotonic() >= again):
                 await asyncio.sleep(SETTLING_SECONDS)
-                if await asyncio.to_thread(_due) == due:
-                    yield TriggerEvent({"fingerprint": due})
+                if await asyncio.to_thread(self.due) == due:
+                    yield TriggerEvent(due)
                     pause = min(2 * pause, LONGEST_PAUSE) if due == told else FIRST_PAUSE
                     told, again = due, time.monotonic() + pause
             await asyncio.sleep(self.poll_seconds)
 
+    def due(self) -> dict[str, str] | None:
+        """What is new, in a few words, where a run is due."""
+        from churn.errors import ChurnError
 
-def _due() -> str | None:
-    """The fingerprint of rows that wait for a training."""
-    from churn import jobs, settings
-    from churn.errors import ChurnError
+        try:
+            return self._due()
+        except (ChurnError, OSError) as error:  # a service is down, or the file is away: look again later
+            log.warning("%s", error)
+            return None
 
-    try:
+    def _due(self) -> dict[str, str] | None:
+        raise NotImplementedError
+
+
+class TrainingIsDue(_IsDue):
+    """No champion yet, or other rows, or another contract."""
+
+    def _due(self) -> dict[str, str] | None:
+        from churn import jobs, settings
+
         current = settings.load()
-        return jobs.fingerprint(current) if jobs.training_is_due(current) else None
-    except (ChurnError, OSError) as error:  # MLflow is down, or the file is away: look again later
-        log.warning("%s", error)
-        return None
+        return {"fingerprint": jobs.fingerprint(current)} if jobs.training_is_due(current) else None
+
+
+class ScoringIsDue(_IsDue):
+    """Another champion, whoever has promoted it, or another file of customers, than the store's scores are of."""
+
+    def _due(self) -> dict[str, str] | None:
+        from churn import portfolio, settings
+
+        found = portfolio.due(settings.load())
+        return asdict(found) if found else None

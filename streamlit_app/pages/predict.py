@@ -87,6 +87,7 @@ def _panel(drawn: Status, contract: Contract | None) -> None:
             verdict.draw(contract, outcome)
     if isinstance(now, Serving):
         verdict.footer(now, outcome)
+        verdict.monitored(connection.monitored())
 
 
 def _changed(drawn: Status, now: Status) -> bool:

@@ -37,7 +37,7 @@ def test_500_rows_in_one_call_equal_the_pipeline_in_their_order(client, customer
 def test_a_prediction_says_all_that_the_design_promises(client, scorer, customers) -> None:
     reply = client.post("/predict", json=customers[0]).get_json()
     assert list(reply) == [
-        "customer_id", "churn_probability", "prediction", "threshold", "risk", "action", "imputed", "model",
+        "customer_id", "churn_probability", "prediction", "threshold", "risk", "action", "persona", "imputed", "model",
     ]  # fmt: skip
     assert reply["model"] == {"name": "churn-classifier", "version": scorer.model.version}
     assert reply["prediction"] == int(reply["churn_probability"] >= reply["threshold"])

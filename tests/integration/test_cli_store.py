@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from churn.cli import main
 from churn.keys import hash_of
 from churn.settings import load
+from churn.store import REVISION
 
 Run = Callable[..., tuple[int, str, str]]
 SECRET = re.compile(r"churn_[A-Za-z0-9_-]{43}")
@@ -93,7 +94,7 @@ def test_the_trail_is_told_newest_first(run: Run) -> None:
 
 def test_migrate_makes_the_store_and_the_key_of_the_web_app(run: Run, tmp_path: Path) -> None:
     database, file = tmp_path / "home" / "churn.db", tmp_path / "secrets" / "web_app_key"
-    assert run("migrate") == (0, f"{database}: revision 0001\n", "")
+    assert run("migrate") == (0, f"{database}: revision {REVISION}\n", "")
     for _ in range(2):
         code, told, _ = run("migrate", "--web-app-key", file)
         assert (code, f"{file}: the key 'web-app', scope write" in told) == (0, True)
@@ -110,7 +111,7 @@ def test_beyond_this_machine_somebody_must_be_admin(run: Run, tmp_path: Path, mo
     )
     code, told, error = run("migrate", "--web-app-key", tmp_path / "key")
     assert (code, error) == (1, sentence)
-    assert "revision 0001" in told
+    assert f"revision {REVISION}" in told
     assert (tmp_path / "key").exists()
     run("keys", "make", "crm", "--scope", "write")
     assert run("migrate")[0] == 1
@@ -138,7 +139,7 @@ def test_an_address_may_stand_in_a_file(run: Run, tmp_path: Path, monkeypatch) -
     file.write_text(" \n")
     assert f"{file} is empty" in run("migrate")[2]
     file.write_text(f"sqlite:///{tmp_path / 'other.db'}\n")
-    assert run("migrate")[1] == f"{tmp_path / 'other.db'}: revision 0001\n"
+    assert run("migrate")[1] == f"{tmp_path / 'other.db'}: revision {REVISION}\n"
     monkeypatch.setenv("CHURN_DATABASE_URL", "postgresql://churn:Gxq7@db/churn")
     code, _, error = run("migrate")
     assert (code, "are both set" in error, "Gxq7" in error) == (1, True, False)

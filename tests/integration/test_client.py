@@ -40,6 +40,28 @@ def test_readiness_and_models(api: Client, champion) -> None:
     assert "churn_requests_total" in api.metrics()
 
 
+def test_every_capability_over_customers_is_reached(api: Client, customers, champion) -> None:
+    """What needs scored customers says so where none have been scored."""
+    customer = customers[0]
+    probability = api.predict(customer).churn_probability
+    for method in ("shap", "lime"):
+        told = api.explain(customer, method)
+        assert (told.method, told.churn_probability) == (method, probability)
+        assert {one["feature"] for one in told.contributions} == set(api.contract().features)
+    assert api.explain_global().model["version"] == champion.version
+    assert api.whatif(customer).before == probability
+    assert [band["band"] for band in api.segments().bands] == ["high", "medium", "low"]
+    assert api.monitoring() == []
+    assert api.outcomes()["outcomes"] == 0
+    for ask in (api.customers, api.portfolio, lambda: api.plan(100.0), lambda: api.customer("nobody")):
+        with pytest.raises(Refused) as refusal:
+            ask()
+        assert refusal.value.status in (404, 503)
+    with pytest.raises(Refused) as refusal:
+        api.record_outcomes([{"customer_id": True, "churned": 1}])
+    assert {fault.field for fault in refusal.value.faults} == {"customer_id", "churned"}
+
+
 @pytest.mark.parametrize("told", [[], {}, {"models": 1}])
 def test_another_server_is_told_from_the_api(told: object) -> None:
     other = Client("http://other", transport=httpx.MockTransport(lambda _: httpx.Response(404, json=[told])))

@@ -2,14 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from churn import contract as contracts
+from churn import portfolio
 from churn.registry import Registry
+from churn.schema import monitoring_runs
 from churn.settings import Settings
+from churn.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -29,8 +35,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory):
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     }
 
-    def run(*arguments: str, fails: bool = False) -> str:
-        done = subprocess.run([BIN / "airflow", *arguments], env=env, capture_output=True, text=True, cwd=home)
+    def run(*arguments: str, fails: bool = False, **more: str) -> str:
+        told = [BIN / "airflow", *arguments]
+        done = subprocess.run(told, env=env | more, capture_output=True, text=True, cwd=home)
         assert bool(done.returncode) == fails, done.stdout + done.stderr
         return done.stdout
 
@@ -53,6 +60,58 @@ def test_a_run_trains_and_promotes(airflow) -> None:
     assert "models:/churn-classifier/1" in told
     assert Registry(settings).history()[0].by.startswith("Airflow: churn_training")
     assert (airflow.home / "var/prepared").is_dir()
+
+
+def test_customers_as_they_were_start_no_training(airflow) -> None:
+    told = airflow("dags", "test", "churn_monitoring")
+    assert "no column has drifted" in told
+    assert "tasks_skipped=1" in told
+    with Store(Settings(home=airflow.home / "var")).read() as connection:
+        assert [look.retrain for look in connection.execute(monitoring_runs.select())] == [False]
+
+
+@pytest.fixture
+def other_contract(tmp_path: Path) -> Path:
+    """The shipped contract beside its rows, and with customers of whom one number is another."""
+    shutil.copytree(ROOT / "data/telco", tmp_path / "data")
+    path = tmp_path / "data/contract.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("  training: customers.csv", "  training: customers.csv\n  customers: now.csv"))
+    number = next(name for name, column in contracts.load(path).features.items() if column.type == "integer")
+    rows = pd.read_csv(path.parent / "customers.csv", dtype=str, keep_default_na=False).head(1_000)
+    rows.assign(**{number: (rows[number].astype(int) * 1.5).astype(int)}).to_csv(path.parent / "now.csv", index=False)
+    return path
+
+
+def test_customers_who_have_moved_start_a_training(airflow, other_contract: Path) -> None:
+    """The run comes as far as the task that triggers it: a test of one DAG has no other to trigger."""
+    airflow("dags", "test", "churn_monitoring", CHURN_CONTRACT=str(other_contract))
+    with Store(Settings(home=airflow.home / "var")).read() as connection:
+        assert [look.retrain for look in connection.execute(monitoring_runs.select())][-1]
+
+
+def test_a_contract_that_awaits_its_first_version_skips_the_monitoring(airflow, other_contract: Path) -> None:
+    text = other_contract.read_text(encoding="utf-8")
+    other_contract.write_text(text.replace("max: 240", "max: 250"), encoding="utf-8")
+    told = airflow("dags", "test", "churn_monitoring", CHURN_CONTRACT=str(other_contract))
+    assert "asks for other rows than version 1" in told
+    assert "Skipping task." in told
+    assert "new_state=failed" not in told
+
+
+def test_the_base_is_scored_once_and_again_when_asked_for(airflow) -> None:
+    settings = Settings(home=airflow.home / "var")
+    assert "successful" in airflow("dags", "test", "churn_scoring")
+    first = portfolio.latest(settings)
+    assert first is not None
+    assert (first.customers, first.left, first.version) == (5_174, 1_869, Registry(settings).champion().version)
+    assert "has the scores of this version and of these customers" in airflow("dags", "test", "churn_scoring")
+    assert portfolio.latest(settings) == first
+    airflow("dags", "test", "churn_scoring", "--conf", '{"force": true}')
+    again = portfolio.latest(settings)
+    assert again is not None
+    assert again.id > first.id
+    assert again.key != first.key
 
 
 def test_wrong_rows_fail_the_run_with_the_faults(airflow, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import skops.io
 from mlflow import MlflowClient, artifacts
 
+from churn import contract as contracts
 from churn import jobs
 from churn.data import file_hash
 from churn.data import validate as _validate
@@ -55,7 +56,7 @@ def test_shuffled_targets_teach_nothing(settings) -> None:
     from churn import evaluation, training
     from churn.data import features_and_target, read_rows, validate
 
-    contract = jobs.contracts.load(settings.contract)
+    contract = contracts.load(settings.contract)
     frame = validate(read_rows(jobs.training_rows(settings), contract.rows.format), contract)
     features, target = features_and_target(frame, contract)
     areas = []

@@ -16,7 +16,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from churn.client import Client, Refused
 from tests.conftest import free_port
+from tests.stack.compose.stack import NO_CLOCK
 from tests.stack.pages import predict_on_the_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +64,7 @@ class Stack:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("embedded")
     ports = {f"CHURN_{name}_PORT": str(free_port()) for name in ("API", "UI", "MLFLOW", "AIRFLOW")}
-    stack = Stack(home, {**os.environ, **ports, "CHURN_HOME": str(home)})
+    stack = Stack(home, {**os.environ, **ports, **NO_CLOCK, "CHURN_HOME": str(home)})
     print(f"\nfirst start: {stack.start(FIRST_START_SECONDS):.0f} s")
     yield stack
     subprocess.run(["make", "down"], cwd=ROOT, env=stack.env, check=False)
@@ -127,6 +129,43 @@ def test_the_command_line_reads_the_same_registry(stack: Stack, tmp_path: Path) 
     assert "7,043 rows scored" in told
 
 
+def test_a_training_is_started_and_followed_by_our_own_api(stack: Stack) -> None:
+    api = Client(stack.url("API"), timeout=30)
+    quick = {"candidates": ["logistic_regression"], "folds": 2, "repeats": 1, "seconds": 0}
+    with pytest.raises(Refused) as refusal:
+        api.start("churn_training", {**quick, "folds": 1})
+    assert [fault.field for fault in refusal.value.faults] == ["folds"]
+    began = time.monotonic()
+    started = api.start("churn_training", quick, key="a click")
+    assert api.start("churn_training", quick, key="a click").id == started.id
+    seen = list(api.follow("churn_training", started.id, every=0.5))
+    print(f"\na quick training, followed over the API: {time.monotonic() - began:.0f} s, {len(seen)} changes")
+    run = seen[-1]
+    assert (run.state, run.done, run.params) == ("success", run.total, quick)
+    assert len(seen) > 3
+    labels = [task.label for task in run.tasks]
+    assert labels.index("prepare") == 0
+    assert labels.index("train [logistic_regression]") < labels.index("compare") < labels.index("promote")
+    assert {task.state for task in run.tasks} <= {"success", "skipped"}
+    assert api.runs("churn_training", 1)[0].id == started.id
+    assert (
+        "pipeline.start"
+        in subprocess.run(
+            [ROOT / ".venv/bin/churn", "audit"], env=stack.env, capture_output=True, text=True, check=True
+        ).stdout
+    )
+
+
+def test_a_file_is_scored_by_the_api_as_by_the_command_line(stack: Stack, tmp_path: Path) -> None:
+    api, source = Client(stack.url("API")), ROOT / "data/telco/customers.csv"
+    job = api.wait(api.send_file(source).id)
+    assert (job.state, job.done) == ("done", 7_043), job
+    api.download(job.id, tmp_path / "by-api.csv")
+    command = [ROOT / ".venv/bin/churn", "score", source, "-o", tmp_path / "by-command.csv"]
+    subprocess.run(command, env=stack.env, capture_output=True, check=True)
+    assert (tmp_path / "by-api.csv").read_bytes() == (tmp_path / "by-command.csv").read_bytes()
+
+
 def test_a_second_make_up_says_that_it_runs_already(stack: Stack) -> None:
     again = subprocess.run(["make", "up"], cwd=ROOT, env=stack.env, capture_output=True, text=True)
     assert again.returncode
@@ -173,6 +212,8 @@ def test_a_service_that_dies_comes_back(stack: Stack) -> None:
 
 
 def test_ctrl_c_ends_all_and_a_second_start_trains_nothing(stack: Stack) -> None:
+    runs = len(airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"])  # type: ignore[arg-type]
+    served = httpx.get(f"{stack.url('API')}/models").json()["models"][0]["version"]
     stack.interrupt()
     for service in ("API", "UI", "MLFLOW", "AIRFLOW"):
         with socket.socket() as probe:
@@ -181,9 +222,9 @@ def test_ctrl_c_ends_all_and_a_second_start_trains_nothing(stack: Stack) -> None
     print(f"second start: {seconds:.0f} s")
     assert seconds < SECOND_START_SECONDS
     time.sleep(30)  # three looks of the watching trigger
-    assert len(airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]) == 1  # type: ignore[arg-type]
+    assert len(airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]) == runs  # type: ignore[arg-type]
     reply = httpx.post(f"{stack.url('API')}/predict", json=customer(stack))
-    assert reply.json()["model"]["version"] == "1"
+    assert reply.json()["model"]["version"] == served
 
 
 def test_make_down_ends_it_from_elsewhere(stack: Stack) -> None:

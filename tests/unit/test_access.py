@@ -75,17 +75,35 @@ def told(reply: Any) -> tuple[int, str | None, str]:
 
 # --- which scope a route needs
 
-READ, OPEN, ADMIN = "read", None, "admin"
+READ, WRITE, OPEN, ADMIN = "read", "write", None, "admin"
 ROUTES = {
     ("GET", "/"): READ,
     ("GET", "/docs"): READ,
     ("GET", "/openapi.json"): READ,
     ("GET", "/schema"): READ,
+    ("GET", "/customers"): READ,
+    ("GET", "/customers/<path:customer_id>"): READ,
+    ("GET", "/portfolio"): READ,
+    ("GET", "/segments"): READ,
     ("GET", "/models"): READ,
     ("GET", "/models/history"): READ,
     ("GET", "/pipelines"): READ,
+    ("GET", "/pipelines/<dag>/runs"): READ,
+    ("GET", "/pipelines/<dag>/runs/<run_id>"): READ,
+    ("POST", "/pipelines/<dag>/runs"): ADMIN,
+    ("POST", "/score"): WRITE,
+    ("GET", "/score/<job>"): READ,
+    ("GET", "/score/<job>/result"): READ,
+    ("DELETE", "/score/<job>"): WRITE,
+    ("GET", "/outcomes"): READ,
+    ("POST", "/outcomes"): WRITE,
+    ("GET", "/monitoring"): READ,
     ("GET", "/metrics"): READ,
     ("POST", "/predict"): READ,
+    ("POST", "/explain"): READ,
+    ("GET", "/explain/global"): READ,
+    ("POST", "/campaigns/plan"): READ,
+    ("POST", "/whatif"): READ,
     ("POST", "/models/<name>/promote"): ADMIN,
     ("POST", "/models/<name>/rollback"): ADMIN,
     ("GET", "/health/live"): OPEN,

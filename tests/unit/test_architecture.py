@@ -14,31 +14,97 @@ HEAVY = {"pandas", "sklearn", "mlflow", "numpy", "pyarrow", "skops", "httpx", "a
 CONTRACT = {"columns", "file_format", "catalogue", "economics", "contract", "contract_file"}
 BASE = CONTRACT | {"errors", "settings"}
 ROWS = BASE | {"cells", "reading", "data", "preprocessing", "tables", "encoding", "checking"}
-DRAFTS = {"drafting", "inference", "sketch", "sniffing"}
-SCORES = {"trust", "compiled", "scoring"}
-JUDGES = {"profit", "evaluation", "gate", "plots", "model_card"}
+DRAFTS = {"drafting", "first_bands", "inference", "sketch", "sniffing"}
+SCORES = {"trust", "compiled", "scoring", "personas", "segments", "combinations"}
+JUDGES = {"profit", "evaluation", "gate", "plots", "explanation_plots", "model_card"}
+EXPLAINS = {
+    "leaves",
+    "tree_tables",
+    "shapley",
+    "wording",
+    "explanation",
+    "explanation_summary",
+    "explainer_file",
+    "lime",
+}
 FITS = {"candidates", "tuning", "training", "splits"}
-PACKS = {"trees", "compiling", "parity", "packaging"}
-TRACKS = {"mlflow_client", "tracking", "history", "versions", "registry"}
-STORES = {"database", "schema", "store", "keys", "audit", "prediction_log"}
+SEGMENTS = {"clustering", "naming", "rules", "segmentation"}
+PACKS = {"trees", "compiling", "explaining", "parity", "packaging"}
+TRACKS = {"mlflow_client", "tracking", "history", "versions", "registry", "persona_models", "drift_reports"}
+STORES = {
+    "database",
+    "schema",
+    "store",
+    "keys",
+    "audit",
+    "prediction_log",
+    "score_jobs",
+    "campaign_base",
+    "outcomes",
+    "truth",
+    "monitoring_log",
+}
+STORES |= {"customer_scores", "customer_list", "scoring_runs"}
+SCORES |= EXPLAINS
+CLIENT = {f"client_{part}" for part in ("connection", "models", "pipelines", "score", "customers")}
 MODELS = ROWS | SCORES | JUDGES | FITS | PACKS
 ALLOWED = {
     "errors": set(),
     "settings": {"errors"},
     **dict.fromkeys(CONTRACT, BASE - {"settings"}),
+    "value": {"economics"},
+    "customer_scores": {"errors", "schema", "store"},
+    "customer_list": {"catalogue", "customer_scores", "schema", "store"},
+    "scoring_runs": {"customer_scores", "errors", "schema", "store"},
+    "held_out": ROWS | {"preparation", "training"},
+    "base_scoring": ROWS | SCORES | {"batch", "held_out", "scoring_runs", "value"},
+    "portfolio": ROWS
+    | SCORES
+    | {"base_scoring", "customer_scores", "file_jobs", "held_out", "peek", "preparation", "registry", "scoring_runs"}
+    | {"store"},
+    "cli_portfolio": {"catalogue", "cli_progress", "customer_scores", "errors", "jobs", "portfolio", "settings"},
+    "cli_progress": set(),
+    "knapsack_core": set(),
+    "knapsack": {"knapsack_core"},
+    "campaigns": {"catalogue", "contract", "economics", "errors", "knapsack", "knapsack_core", "value"},
+    "campaign_base": {"campaigns", "catalogue", "customer_scores", "errors", "schema", "store"},
+    "cli_campaigns": {
+        "campaigns",
+        "campaign_base",
+        "catalogue",
+        "contract",
+        "file_jobs",
+        "settings",
+        "store",
+        "tables",
+    },
+    "combinations": {"columns", "contract", "encoding"},
+    "options": {"columns", "contract", "encoding", "scoring"},
+    "change_search": {"encoding", "options", "scoring"},
+    "whatif": {"change_search", "columns", "contract", "errors", "options", "scoring"},
     "credentials": {"errors"},
     "provenance": {"settings"},
-    "client": {"contract", "errors", "settings"},
-    "pipelines": {"errors", "settings"},
+    "client": {"contract", "errors", "settings"} | CLIENT,
+    **{part: {"errors", "client_connection"} for part in CLIENT},
+    "airflow_rest": {"errors", "settings"},
+    "dag_params": {"errors"},
+    "pipelines": {"errors", "settings", "airflow_rest", "dag_params"},
     **dict.fromkeys(
         ("cells", "reading", "data", "preprocessing", "tables", "encoding", "checking"), ROWS - {"settings"}
     ),
     **dict.fromkeys(DRAFTS, ROWS | DRAFTS),
+    "first_bands": ROWS | {"segmentation", "training"},
     **dict.fromkeys(FITS, ROWS | FITS),
     **dict.fromkeys(JUDGES, {"economics", "errors"} | JUDGES),
     "trust": set(),
-    "compiled": {"encoding"},
+    "compiled": {"encoding", "errors"},
+    **dict.fromkeys(EXPLAINS, ROWS | EXPLAINS | {"compiled"}),
     "scoring": ROWS | SCORES,
+    "segments": CONTRACT,
+    "personas": CONTRACT | {"encoding"},
+    **dict.fromkeys(SEGMENTS, ROWS | SEGMENTS | {"personas", "segments", "trust", "profit"}),
+    "segment_card": {"model_card", "segments", "segmentation", "scoring"},
+    "segmenting": ROWS | SCORES | SEGMENTS | FITS | {"preparation", "registry", "persona_models"},
     **dict.fromkeys(PACKS, ROWS | SCORES | PACKS),
     "batch": ROWS | SCORES | {"checking"},
     "peek": {"settings"},
@@ -52,13 +118,35 @@ ALLOWED = {
     "keys": {"errors", "store", "audit"},
     "audit": {"errors", "settings", "store"},
     "prediction_log": {"store", "contract"},
+    "score_jobs": {"errors", "settings", "store", "schema"},
+    "score_process": {"errors", "settings", "score_jobs", "batch", "file_jobs", "scoring", "shelf"},
     "promoter": TRACKS | {"errors", "promotion", "audit"},
     "services": {"errors", "settings"},
     "doctor": ROWS | {"registry", "services", "store"},
-    "preparation": ROWS | {"splits"},
-    "contest": MODELS | TRACKS | {"provenance", "preparation"},
-    "jobs": MODELS | TRACKS | {"preparation", "contest", "promoter", "audit", "batch", "peek", "shelf"},
-    "cli": MODELS | TRACKS | {"jobs", "drafting", "doctor", "promoter", "audit", "logbook", "cli_store"},
+    "preparation": ROWS | {"splits", "truth"},
+    "outcomes": {"contract", "errors", "schema", "store"},
+    "outcome_files": ROWS | {"outcomes"},
+    "truth": ROWS | {"schema", "store"},
+    "reference": ROWS | {"preparation", "training"},
+    "monitoring_log": {"schema", "store"},
+    "drift": {"contract", "reference"},
+    "sampling": ROWS | SCORES | {"held_out", "reference"},
+    "performance": {"economics", "evaluation", "truth"},
+    "alarm": {"drift", "monitoring_log", "performance"},
+    "monitoring": ROWS
+    | SCORES
+    | {"alarm", "drift", "drift_reports", "held_out", "monitoring_log", "performance", "preparation"}
+    | {"reference", "registry", "sampling", "store", "truth"},
+    "cli_outcomes": {"audit", "contract", "monitoring", "outcome_files", "outcomes", "settings", "store"},
+    "contest": MODELS
+    | TRACKS
+    | {"held_out", "provenance", "preparation", "reference", "segmentation", "segmenting", "segment_card"},
+    "file_jobs": ROWS | SCORES | TRACKS | {"batch", "peek", "shelf"},
+    "jobs": MODELS | TRACKS | {"preparation", "contest", "promoter", "audit", "file_jobs", "segmenting"},
+    "cli": MODELS
+    | TRACKS
+    | {"jobs", "drafting", "doctor", "promoter", "audit", "logbook", "cli_store", "cli_campaigns"}
+    | {"cli_outcomes", "cli_portfolio", "cli_progress"},
     "cli_store": STORES | {"errors", "settings", "services"},
 }
 
@@ -94,12 +182,12 @@ def test_the_api_neither_trains_nor_runs_jobs() -> None:
 
 def test_the_web_app_knows_the_client_and_the_contract_only() -> None:
     for path in (ROOT / "streamlit_app").rglob("*.py"):
-        assert ours(path) <= {"client", "contract", "columns", "errors"}, path
+        assert ours(path) <= {"client", "contract", "columns", "errors"} | CLIENT, path
 
 
 def test_dags_are_wiring() -> None:
     for path in (ROOT / "airflow").rglob("*.py"):
-        assert ours(path) <= {"jobs", "settings", "errors", "credentials"}, path
+        assert ours(path) <= {"jobs", "monitoring", "portfolio", "settings", "errors", "credentials"}, path
 
 
 def test_mlflow_is_spoken_to_by_the_registry_and_its_parts_alone() -> None:

@@ -188,7 +188,7 @@ def test_files_and_frames_are_read_alike(
         except InvalidData as error:
             told = error.faults
         try:
-            ((_, own),) = batch._fitting(contract, one, lambda held: held.encoded(encoder))
+            ((_, own),) = batch.fitting(contract, one, lambda held: held.encoded(encoder))
         except InvalidData as error:
             said = error.faults
         assert told == said
@@ -284,6 +284,14 @@ def test_whoever_stops_half_way_leaves_nothing(scorer: Scorer, tmp_path: Path) -
     assert next(under_way) == 3
     under_way.close()
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_of_a_file_with_a_fault_every_piece_is_told_of(scorer: Scorer, tmp_path: Path) -> None:
+    """Who cancels it does not wait for its end, and nobody takes it for one that hangs."""
+    source, told = save(tmp_path / "in.parquet", {**rows(), "months": [-1] * 10}), []
+    with pytest.raises(InvalidData):
+        list(batch.score_file(scorer, source, tmp_path / "out.parquet", lambda: told.append(None)))
+    assert len(told) == 4
 
 
 def test_rows_stay_in_order_whichever_piece_is_ready_first(scorer: Scorer, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from churn import contract as contracts
 from churn.contract import Contract, FileFormat
 from churn.data import checked, read_chunks, read_rows, validate
-from churn.errors import InvalidData, UnreadableFile
+from churn.errors import Fault, InvalidData, UnreadableFile
 from churn.reading import read_pieces
 from tests.frames import to_frame
 
@@ -126,6 +126,11 @@ def test_every_fault_names_row_column_value_and_expectation(small: Contract, sav
         (7, "plan", "", f"blank; {plan}"),
         (7, "active", "no", "expected true or false"),
     ]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_that_json_has_not_is_told_as_a_text(value: float) -> None:
+    assert Fault(2, "a", value, "expected a number").as_dict()["value"] == str(value)
 
 
 def test_a_hundred_faults_are_shown_and_the_rest_counted(small: Contract, save: Save) -> None:

@@ -64,7 +64,11 @@ def test_the_shipped_rows(telco: Contract, tmp_path: Path) -> None:
     """A draft says what the contract written by hand says, as far as cells can tell."""
     seen = draft(TELCO, target=telco.target.column, out=tmp_path / "telco")
     assert (seen.id, seen.target.positive, seen.monthly_value) == (telco.id, "Yes", telco.monthly_value)
-    assert (seen.name, list(seen.features), seen.risk) == (telco.name, list(telco.features), telco.risk)
+    assert (seen.name, list(seen.features)) == (telco.name, list(telco.features))
+    assert [band.action for band in seen.risk.values()] == [band.action for band in telco.risk.values()]
+    # by the profit curve: above a half for high, and where contacting pays (0.164) for medium
+    assert seen.risk["high"].threshold == pytest.approx(0.6, abs=0.05)
+    assert seen.risk["medium"].threshold == pytest.approx(0.164, abs=0.05)
     for name, column in telco.features.items():
         drawn = seen.features[name]
         assert (drawn.type, sorted(drawn.values)) == (column.type, sorted(column.values))
@@ -76,6 +80,7 @@ def test_the_shipped_rows(telco: Contract, tmp_path: Path) -> None:
             assert drawn.label.casefold()[:4] in column.label.casefold()
     text = (tmp_path / "telco" / "contract.yaml").read_text()
     assert "blank: missing  # 11 of 7,043 cells are blank, the first in row 490" in text
+    assert "# Proposed by the profit curve of a quick logistic regression on 5,000 rows" in text
 
 
 def test_types_of_a_file_of_another_shape(drafted: Draft) -> None:
@@ -247,7 +252,7 @@ def test_how_far_a_draft_is(more: int, drafted: Draft) -> None:
     drafted(frame, advance=lambda *done: told.append(done))
     assert sum(hundredths for _, hundredths in told) == WHOLE
     assert min(hundredths for _, hundredths in told) >= 0
-    assert [step for step, _ in told][3:-1] == list(frame)
+    assert [step for step, _ in told][3:-2] == list(frame)
 
 
 def test_values_that_differ_by_case_are_told(drafted: Draft) -> None:
@@ -443,3 +448,48 @@ def test_any_shape_of_file_fits_its_own_draft(seed: int, drafted: Draft) -> None
 )
 def test_labels(name: str, said: str) -> None:
     assert label(name) == said
+
+
+def bands_of(contract: Contract) -> list[tuple[str, float]]:
+    return [(band, contract.risk[band].threshold) for band in contracts.BANDS]
+
+
+USUAL = [("high", 0.6), ("medium", 0.3), ("low", 0.0)]
+
+
+def test_thresholds_are_proposed_from_enough_rows(drafted: Draft, tmp_path: Path) -> None:
+    dice = np.random.default_rng(3)
+    months = dice.integers(1, 60, 600)
+    left = (dice.random(600) < 1 / (1 + np.exp(months / 8 - 2))).astype(int)
+    seen = drafted(pd.DataFrame({"left": left, "months": months, "plan": dice.choice(["a", "b"], 600)}))
+    (_, high), (_, medium), (_, low) = bands_of(seen)
+    assert 1 >= high > medium > low == 0
+    assert bands_of(seen) != USUAL
+    assert "logistic regression on 600 rows" in (tmp_path / "set" / "contract.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("count", "churners", "why"),
+    [(199, 60, "199 rows, 60 of the rarer class, are too few"), (400, 19, "400 rows, 19 of the rarer class")],
+)
+def test_from_too_few_rows_the_usual_thresholds_are_kept(
+    count: int, churners: int, why: str, drafted: Draft, tmp_path: Path
+) -> None:
+    left = [1] * churners + [0] * (count - churners)
+    seen = drafted(pd.DataFrame({"left": left, "months": [n % 47 for n in range(count)]}))
+    assert bands_of(seen) == USUAL
+    assert f"# Usual figures: {why}" in (tmp_path / "set" / "contract.yaml").read_text()
+
+
+def test_a_model_that_cannot_be_fitted_leaves_the_usual_thresholds(
+    drafted: Draft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from churn import training
+
+    def fail(*_: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(training, "cross_validate", fail)
+    seen = drafted(pd.DataFrame({"left": [0, 1] * 150, "months": [n % 47 for n in range(300)]}))
+    assert bands_of(seen) == USUAL
+    assert "could not be fitted" in (tmp_path / "set" / "contract.yaml").read_text()

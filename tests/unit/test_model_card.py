@@ -103,6 +103,11 @@ def test_the_largest_gap_is_a_plain_sentence_about_large_groups() -> None:
     assert "| not known | 3 | 25.0 % | 26.0 % | 50.0 % | 0.0 % | 40.0 % | – |" in told
 
 
+def test_outcomes_that_joined_the_rows_are_told() -> None:
+    assert "Of these rows, 12 are customers whose outcome came in later" in card(replace(FULL, outcomes="12"))
+    assert "outcome came in later" not in card(FULL)
+
+
 def test_data_training_and_origin_are_told() -> None:
     told = card(FULL)
     for text in (

@@ -69,6 +69,7 @@ class Api:
     version: str | None = "7"
     run: dict[str, Any] | None = None
     told: dict[str, Any] = field(default_factory=dict)
+    looks: list[dict[str, Any]] = field(default_factory=list)
     refusal: list[dict[str, Any]] | None = None
     shut: int | None = None
     """The status with which whoever asks is turned away, but from the routes of health."""
@@ -84,11 +85,19 @@ class Api:
                 return 200, {"x-contract": self.contract.model_dump(mode="json", by_alias=True)}
             case "/models":
                 return 200, {"models": [self._model | {"since": "2026-05-04T03:02:01+00:00"}] * bool(self.version)}
+            case "/monitoring":
+                return 200, {"looks": self.looks}
             case "/pipelines":
                 return 200, {"pipelines": [{"dag": "churn_training", "run": self.run}]}
             case "/predict" if body is not None and self.refusal is None:
                 self.asked.append(body)
-                reply = {**HIGH, "action": self.contract.risk["high"].action, "imputed": [], **self.told}
+                reply = {
+                    **HIGH,
+                    "action": self.contract.risk["high"].action,
+                    "persona": None,
+                    "imputed": [],
+                    **self.told,
+                }
                 return 200, {**reply, "model": self._model}
             case "/predict":
                 return _problem(422, "faults found", self.refusal)
@@ -202,6 +211,37 @@ def test_another_contract_shows_its_own_words_and_types(app: AppTest, api: Api) 
     assert "Members of a gym" in _words(app)
 
 
+def _look(*drifted: str, retrain: bool = False) -> dict[str, Any]:
+    columns = {name: {"label": name, "drifted": name in drifted} for name in ("visits", "fee")}
+    told = {"columns": columns, "score": {"drifted": "score" in drifted}, "reason": "Visits: 0.31 against 0.10"}
+    at = {"at": "2026-05-05T05:00:00+00:00", "version": "7", "report": "http://mlflow.test/#/experiments/2/runs/ab"}
+    return {**told, **at, "retrain": retrain}
+
+
+@pytest.mark.parametrize(
+    ("looks", "words"),
+    [
+        ([_look(), _look("visits")], "Monitoring: no drift · version 7"),
+        ([_look("visits")], "Monitoring: customers have drifted · "),
+        ([_look("score", retrain=True)], "Monitoring: customers have drifted, a training was called for"),
+        ([_look(retrain=True)], "Monitoring: a training was called for · version 7 · 05 May 2026, 05:00 (UTC)"),
+    ],
+)
+def test_what_the_monitoring_saw_last_stands_below_with_its_page(
+    app: AppTest, api: Api, looks: list[dict[str, Any]], words: str
+) -> None:
+    api.looks = looks
+    told = _words(app.run())
+    assert not app.exception
+    assert words in told
+    assert "[report](http://mlflow.test/#/experiments/2/runs/ab)" in told
+
+
+def test_before_the_monitoring_has_looked_nothing_is_said_of_it(app: AppTest, api: Api) -> None:
+    assert "Monitoring" not in _words(app.run())
+    assert not app.exception
+
+
 def test_what_is_typed_is_sent_in_the_contracts_types(app: AppTest, api: Api) -> None:
     inputs = _inputs(app.run())
     inputs["Visits (per month)"].set_value(9)
@@ -232,6 +272,15 @@ def test_a_prediction_says_probability_band_strategy_decision_imputed_and_model(
     scale = ("from 72.5%", "40% to 72.5%", "below 40%", "Free sauna week", "Leave in peace")
     for said in (*decision, *scale, model, imputed, identity):
         assert said in words
+
+
+def test_a_prediction_names_the_persona_where_there_is_one(app: AppTest, api: Api) -> None:
+    _predict(app.run())
+    assert "Among customers like these" not in _words(app)
+    api.told = {"persona": "Low tenure_x, no sauna"}
+    _predict(app)
+    assert not app.exception
+    assert r"Among customers like these: **Low tenure\_x, no sauna**" in _words(app)
 
 
 def test_the_customers_id_is_sent_when_it_is_given(app: AppTest, api: Api) -> None:

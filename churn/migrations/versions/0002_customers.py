@@ -8,12 +8,14 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    _scores()
+    _scoring_runs()
+    _customers()
+    _portfolio()
     _outcomes()
     _jobs()
 
 
-def _scores() -> None:
+def _scoring_runs() -> None:
     op.create_table(
         "scoring_runs",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -27,24 +29,41 @@ def _scores() -> None:
         sa.Column("data_hash", sa.String(64), nullable=False),
         sa.Column("customers", sa.Integer, nullable=False),
         sa.Column("left", sa.Integer, nullable=False),
+        sa.Column("model_run", sa.String(64), nullable=False),
+        sa.Column("facts", sa.Text, nullable=False),
     )
+
+
+def _customers() -> None:
     op.create_table(
         "customer_scores",
         sa.Column("run_id", sa.Integer, sa.ForeignKey("scoring_runs.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("customer_id", sa.String(250), primary_key=True),
+        sa.Column(
+            "customer_id",
+            sa.String(250).with_variant(sa.String(250, collation="C"), "postgresql"),
+            primary_key=True,
+        ),
         sa.Column("probability", sa.Float(53), nullable=False),
         sa.Column("prediction", sa.Integer, nullable=False),
         sa.Column("risk", sa.String(10), nullable=False),
         sa.Column("persona", sa.String(200)),
         sa.Column("monthly_value", sa.Float(53)),
-        sa.Column("revenue_at_risk", sa.Float(53)),
-        sa.Column("expected_profit", sa.Float(53)),
+        sa.Column("revenue_at_risk", sa.Float(53), nullable=False),
+        sa.Column("expected_profit", sa.Float(53), nullable=False),
         sa.Column("held_out", sa.Boolean, nullable=False),
         sa.Column("reasons", sa.Text, nullable=False),
         sa.Column("features", sa.Text, nullable=False),
     )
-    op.create_index("ix_customer_scores_probability", "customer_scores", ["run_id", "probability"])
-    op.create_index("ix_customer_scores_revenue", "customer_scores", ["run_id", "revenue_at_risk"])
+    for name, columns in (
+        ("probability", ["run_id", "probability", "customer_id", "persona", "revenue_at_risk"]),
+        ("risk", ["run_id", "risk", "revenue_at_risk", "customer_id", "persona", "probability"]),
+        ("revenue", ["run_id", "revenue_at_risk", "customer_id", "persona"]),
+        ("profit", ["run_id", "expected_profit", "customer_id", "persona"]),
+    ):
+        op.create_index(f"ix_customer_scores_{name}", "customer_scores", columns)
+
+
+def _portfolio() -> None:
     op.create_table(
         "portfolio",
         sa.Column("run_id", sa.Integer, sa.ForeignKey("scoring_runs.id", ondelete="CASCADE"), primary_key=True),
@@ -73,7 +92,7 @@ def _outcomes() -> None:
         sa.Column("probability", sa.Float(53)),
         sa.Column("features", sa.Text),
     )
-    op.create_index("ix_outcomes_customer_id", "outcomes", ["customer_id"])
+    op.create_index("ix_outcomes_customer_id", "outcomes", ["customer_id", "at"], unique=True)
     op.create_table(
         "monitoring_runs",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -95,9 +114,12 @@ def _jobs() -> None:
         sa.Column("state", sa.String(10), nullable=False),
         sa.Column("filename", sa.String(250), nullable=False),
         sa.Column("by", sa.String(250), nullable=False),
+        sa.Column("token", sa.String(64), unique=True),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started", sa.DateTime(timezone=True)),
         sa.Column("beat", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended", sa.DateTime(timezone=True)),
+        sa.Column("tries", sa.Integer, nullable=False),
         sa.Column("rows", sa.Integer, nullable=False),
         sa.Column("done", sa.Integer, nullable=False),
         sa.Column("model", sa.String(100)),
