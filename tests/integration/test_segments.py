@@ -16,7 +16,7 @@ from churn import audit, jobs, persona_models, personas, segmentation, segments
 from churn.contract import BANDS
 from churn.errors import RefusedModel
 from churn.promoter import Promoter
-from churn.registry import CHAMPION, Registry
+from churn.registry import CHALLENGER, CHAMPION, Registry
 from churn.scoring import DECISION_FILE, Scorer
 from churn.settings import Settings
 from churn.versions import Version
@@ -30,8 +30,8 @@ def mlflow_client(settings: Settings) -> MlflowClient:
     return MlflowClient(settings.tracking_uri, settings.tracking_uri)
 
 
-def alias(client: MlflowClient) -> str | None:
-    found = client.get_registered_model(NAME).aliases.get(CHAMPION)
+def alias(client: MlflowClient, name: str = CHAMPION) -> str | None:
+    found = client.get_registered_model(NAME).aliases.get(name)
     return found and str(found)
 
 
@@ -237,6 +237,29 @@ def test_the_alias_of_the_personas_follows_promotions_and_rollbacks(moved) -> No
     assert alias(client) == "1"
     promoter.promote("3", despite_gate="a test")
     assert alias(client) is None
+
+
+def test_the_personas_of_the_challenger_are_the_challenger_until_they_are_promoted(
+    moved, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, client, promoter = moved
+    registry = Registry(own)
+
+    def create(*_: object) -> str:
+        return str(client.create_model_version(NAME, source="file:///nowhere").version)
+
+    monkeypatch.setattr(persona_models, "_create", create)
+    older, newer = (versions.register(own, bare) for _ in range(2))
+    client.set_registered_model_alias("churn-classifier", CHALLENGER, newer)
+    told = {}
+    for number in (newer, older):
+        found = persona_models.register(registry, None, registry.version(number))  # type: ignore[arg-type]
+        told[number] = persona_models.number_of(found)
+        assert alias(client, CHALLENGER) == told[newer]
+    promoter.promote(older, despite_gate="a test")
+    assert (alias(client), alias(client, CHALLENGER)) == (told[older], told[newer])
+    promoter.promote(newer, despite_gate="a test")
+    assert (alias(client), alias(client, CHALLENGER)) == (told[newer], None)
 
 
 def test_an_alias_that_cannot_be_moved_holds_no_promotion_back(
