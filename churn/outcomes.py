@@ -212,11 +212,14 @@ def _scores(connection: "Connection", ids: list[str]) -> dict[str, list[Any]]:
     from churn.schema import customer_scores as scores
     from churn.schema import scoring_runs as runs
 
+    # two statements: joined, SQLite takes far longer, and other writers wait for it
+    whole = select(runs.c.id).where(runs.c.state == "whole").order_by(runs.c.ended.desc())
+    newest = connection.execute(whole).scalars().all()
     of_run = (runs.c.ended, runs.c.model, runs.c.version, runs.c.facts)
     asked = (
         select(scores.c.customer_id, scores.c.probability, scores.c.features, *of_run)
         .join(runs, runs.c.id == scores.c.run_id)
-        .where(scores.c.customer_id.in_(ids), runs.c.state == "whole")
+        .where(scores.c.customer_id.in_(ids), scores.c.run_id.in_(newest))
         .order_by(runs.c.ended.desc())
     )
     found: dict[str, list[Any]] = {}
