@@ -1,6 +1,6 @@
 """A request's JSON body as one of our models, and who sent it."""
 
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from flask import g, request
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,6 +30,32 @@ def read_as(kind: type[Wanted]) -> Wanted:
         return kind.model_validate(body)
     except ValidationError as error:
         raise at_fault(error) from error
+
+
+def listed(body: Any, many: str, most: int, one: str) -> list[Any]:
+    """The rows of a body that is one of them, or a list of them under a name.
+
+    Args:
+        many: the name.
+        most: how many there may be.
+        one: what a row is, with its article, for messages.
+
+    Raises:
+        InvalidData: it is neither.
+    """
+    if not isinstance(body, dict):
+        raise InvalidData([Fault(None, "", body, f"expected an object: {one}, or a list under '{many}'")])
+    if many not in body:
+        return [body]
+    strangers = [Fault(None, name, body[name], f"unknown beside '{many}'") for name in body if name != many]
+    if strangers:
+        raise InvalidData(strangers)
+    rows = body[many]
+    if not isinstance(rows, list):
+        raise InvalidData([Fault(None, many, rows, f"expected a list of {many}")])
+    if not 1 <= len(rows) <= most:
+        raise InvalidData([Fault(None, many, None, f"expected 1 to {most:,} {many}, not {len(rows):,}")])
+    return rows
 
 
 def at_fault(error: ValidationError) -> InvalidData:

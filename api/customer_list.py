@@ -53,6 +53,12 @@ class Reason(BaseModel):
     text: str
 
 
+class StoredRecommendation(BaseModel):
+    item: str
+    label: str
+    score: float
+
+
 class ScoredCustomer(BaseModel):
     """A customer as he was scored last."""
 
@@ -68,6 +74,10 @@ class ScoredCustomer(BaseModel):
         description="Whether the model was trained on this row; the probability is then what it said before it had"
     )
     reasons: list[Reason]
+    recommendations: list[StoredRecommendation] = Field(
+        description="The best of what he could be offered, as `churn recommend` ranks; none where no recommender served"
+    )
+    control: bool = Field(description="Whether he is of the control group, to whom nothing is recommended")
 
 
 class CustomersReply(BaseModel):
@@ -108,7 +118,7 @@ def customers(query: ListQuery) -> dict[str, Any]:
 
     wish = Wish(**query.model_dump())
     run, (rows, total) = _scores().steady(lambda runs: (runs[0], page(keeper().store, runs[0], wish)), limit=1)
-    told = {"customers": [_told(row) for row in rows], "total": total, "page": query.page, "limit": query.limit}
+    told = {"customers": [_told(row, run) for row in rows], "total": total, "page": query.page, "limit": query.limit}
     return told | {"model": model_of(run), "scored": scored_at(run)}
 
 
@@ -132,7 +142,7 @@ def customer(path: CustomerPath) -> dict[str, Any]:
             f"no customer {name[:250]!r} is in the newest scoring; customers who have left are in none",
         )
     return {
-        **_told(row),
+        **_told(row, run),
         "action": serving().contract.risk[row.risk].action,  # type: ignore[index]
         "features": dict(zip(run.columns, row.features, strict=True)),
         "history": [_past(one, past[one.id]) for one in kept if one.id in past],
@@ -147,9 +157,13 @@ def _scores() -> "CustomerScores":
     return CustomerScores(keeper().store)
 
 
-def _told(row: "Row") -> dict[str, Any]:
-    found = asdict(row)
+def _told(row: "Row", run: "Run") -> dict[str, Any]:
+    found, labels = asdict(row), run.facts.get("items", {})
     del found["features"]
+    found["recommendations"] = [
+        {"item": one["item"], "label": labels.get(one["item"], one["item"]), "score": one["score"]}
+        for one in row.recommendations
+    ]
     return {"customer_id": found.pop("customer_id"), "churn_probability": found.pop("probability"), **found}
 
 

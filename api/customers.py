@@ -96,6 +96,19 @@ def read_customer(given: Any, contract: Contract) -> Customer:
     return customer
 
 
+def read_id(given: Any, contract: Contract) -> str | int | None:
+    """The id of one customer of whom nothing else is told.
+
+    Raises:
+        InvalidData: it is none.
+    """
+    message = _id_fault(given)
+    if message:
+        raise InvalidData([Fault(0, str(contract.id), given, message)])
+    found: str | int | None = given
+    return found
+
+
 def _listed(body: Customer) -> list[Any]:
     rows = body[MANY]
     if not isinstance(rows, list):

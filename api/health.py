@@ -4,6 +4,7 @@ from flask_openapi import APIBlueprint, Tag
 
 from api.access import needs
 from api.document import PROBLEMS
+from api.models import warning
 from api.replies import HealthReply
 from api.serving import serving
 
@@ -25,7 +26,7 @@ def live() -> dict[str, str]:
 )
 @needs(None)
 def ready() -> dict[str, str]:
-    """200 once a champion serves, else 503 with the reason."""
-    now = serving()
-    now.scorer()
-    return {"status": "ok", "detail": now.reason}
+    """200 once the classifier's champion serves, else 503 with the reason. What keeps the recommender
+    from serving stands in `detail`, and is no reason to send requests elsewhere."""
+    serving().scorer()
+    return {"status": "ok", "detail": warning()}

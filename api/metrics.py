@@ -37,10 +37,13 @@ _workers = Gauge(
     multiprocess_mode="livesum",
     registry=_REGISTRY,
 )
-_refused = Counter("churn_models_refused", "Versions that were refused when the alias named them", registry=_REGISTRY)
+_refused = Counter(
+    "churn_models_refused", "Versions that were refused when the alias named them", ["name"], registry=_REGISTRY
+)
 _reloaded = Gauge(
     "churn_last_reload_timestamp_seconds",
     "When a worker last took a version into service",
+    ["name"],
     multiprocess_mode="max",
     registry=_REGISTRY,
 )
@@ -127,11 +130,13 @@ def serves(now: "Served", before: "Served | None") -> None:
     if before:
         _workers.labels(before.name, before.version).set(0)
     _workers.labels(now.name, now.version).set(1)
-    _reloaded.set_to_current_time()
+    _reloaded.labels(now.name).set_to_current_time()
+    _refused.labels(now.name)  # so that it stands at 0, and is not missing, before the first
 
 
-def refused() -> None:
-    _refused.inc()
+def refused(name: str) -> None:
+    """A version of a model was refused."""
+    _refused.labels(name).inc()
 
 
 def dropped(predictions: int) -> None:

@@ -11,13 +11,13 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from api.access import needs
-from api.bodies import asker
+from api.bodies import asker, listed
 from api.customers import read_json
 from api.document import PROBLEMS, said
 from api.keeper import keeper
 from api.serving import serving
 from churn import outcomes, truth
-from churn.errors import Fault, InvalidData
+from churn.errors import Fault
 from churn.outcomes import AT, CHURNED, ID, Outcome
 
 blueprint = APIBlueprint("outcomes", __name__, abp_tags=[Tag(name="outcomes")])
@@ -100,7 +100,7 @@ def _read(body: Any) -> outcomes.Piece:
     now = datetime.now(UTC)
     made: list[Outcome] = []
     faults: list[Fault] = []
-    for row, given in enumerate(_listed(body)):
+    for row, given in enumerate(listed(body, MANY, MOST, "an outcome")):
         found = list(_faults(row, given))
         if not found:
             at, day, wrong = outcomes.read_at(given.get(AT), now)
@@ -110,22 +110,6 @@ def _read(body: Any) -> outcomes.Piece:
                 made.append(Outcome(row, str(given[ID]).strip(), given[CHURNED], at, day))
         faults += found
     return made, faults
-
-
-def _listed(body: Any) -> list[Any]:
-    if not isinstance(body, dict):
-        raise InvalidData([Fault(None, "", body, f"expected an object: an outcome, or a list under '{MANY}'")])
-    if MANY not in body:
-        return [body]
-    strangers = [Fault(None, name, body[name], f"unknown beside '{MANY}'") for name in body if name != MANY]
-    if strangers:
-        raise InvalidData(strangers)
-    rows = body[MANY]
-    if not isinstance(rows, list):
-        raise InvalidData([Fault(None, MANY, rows, "expected a list of outcomes")])
-    if not 1 <= len(rows) <= MOST:
-        raise InvalidData([Fault(None, MANY, None, f"expected 1 to {MOST:,} outcomes, not {len(rows):,}")])
-    return rows
 
 
 def _faults(row: int, given: Any) -> Iterator[Fault]:

@@ -1,12 +1,11 @@
 """``GET /models/history``, ``POST /models/<name>/promote`` and ``/rollback``: which version is in service, and when."""
 
 from dataclasses import asdict
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flask import abort, g, request
+from flask import g, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import needs
 from api.bodies import Body, asker, read_as, source
@@ -14,8 +13,9 @@ from api.document import PROBLEMS, body_of, said
 from api.keeper import keeper
 from api.models import state
 from api.replies import HistoryReply, ModelsReply
-from api.serving import serving
+from api.serving import Serving, servings
 from churn.errors import NoChampion, Refused
+from churn.kinds import CLASSIFIER, Loaded, kind_of
 
 if TYPE_CHECKING:
     from churn.promoter import Promoter
@@ -48,6 +48,14 @@ class Rollback(Body):
     reason: str = Field("", max_length=1_000, description="Goes into the history")
 
 
+class HistoryQuery(BaseModel):
+    """Of which model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(CLASSIFIER.name, max_length=100, description="The registered model, as `GET /models` names it")
+
+
 class ModelPath(BaseModel):
     name: str = Field(description="The registered model, as `GET /models` names it")
 
@@ -56,13 +64,13 @@ class ModelPath(BaseModel):
     "/models/history",
     operation_id="history",
     summary="Which version was in service when",
-    responses={200: HistoryReply, 503: PROBLEMS[503]},
+    responses={200: HistoryReply, 404: said("No such model"), 422: PROBLEMS[422], 503: PROBLEMS[503]},
 )
-def history() -> dict[str, Any]:
+def history(query: HistoryQuery) -> dict[str, Any]:
     """Every term in service, newest first: from when to when, who or what began it, how and why."""
     terms = [
         {**asdict(term), "since": term.since.isoformat(), "until": term.until and term.until.isoformat()}
-        for term in serving().registry.history()
+        for term in _serving(query.name).registry.history()
     ]
     return {"history": terms}
 
@@ -79,14 +87,14 @@ def promote(path: ModelPath) -> dict[str, Any]:
     """The version must have passed the gate against the one in service, and must load. All workers
     serve it within seconds; what is in service already stays."""
     wanted = read_as(Promote)
-    registry = _registry(path.name)
-    _promoter(registry).promote(
+    now = _serving(path.name)
+    _promoter(now.registry).promote(
         wanted.version,
         reason=wanted.reason,
         despite_gate=wanted.despite_gate,
         accept_contract=wanted.accept_contract,
     )
-    serving().refresh()
+    now.refresh()
     return state()
 
 
@@ -101,25 +109,21 @@ def promote(path: ModelPath) -> dict[str, Any]:
 def rollback(path: ModelPath) -> dict[str, Any]:
     """The version that the present one replaced goes back into service."""
     wanted = read_as(Rollback)
-    registry = _registry(path.name)
+    now = _serving(path.name)
     try:
-        _promoter(registry).rollback(reason=wanted.reason)
+        _promoter(now.registry).rollback(reason=wanted.reason)
     except NoChampion as error:
         raise Refused(str(error)) from error
-    serving().refresh()
+    now.refresh()
     return state()
 
 
-def _registry(name: str) -> "Registry":
-    registry = serving().registry
-    from churn.registry import CLASSIFIER
-
-    if name != CLASSIFIER:
-        abort(HTTPStatus.NOT_FOUND, f"there is no model of that name; the one there is is {CLASSIFIER}")
-    return registry
+def _serving(name: str) -> Serving[Loaded]:
+    kind = kind_of(name)
+    return next(one for one in servings() if one.kind is kind)
 
 
-def _promoter(registry: "Registry") -> "Promoter":
+def _promoter(registry: "Registry[Loaded]") -> "Promoter":
     from churn.promoter import Promoter
 
     return Promoter(registry, keeper().audit, by=asker(), source=source(), in_history=_asker())

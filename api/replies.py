@@ -32,12 +32,15 @@ class PredictionsReply(BaseModel):
 
 
 class ServedModel(Model):
+    label: str
     since: str = Field(description="When it was put into service, ISO 8601")
     run_id: str
     metrics: dict[str, float | None]
     data_hash: str = Field(description="SHA-256 of the training rows' file")
     provenance: dict[str, str]
-    compiled: bool = Field(description="Whether the compiled scorer serves; else the pipeline, slower and right")
+    compiled: bool | None = Field(
+        description="Whether the compiled scorer serves, else the pipeline, slower and right; null of a recommender"
+    )
 
 
 class RefusedModel(Model):
@@ -47,7 +50,7 @@ class RefusedModel(Model):
 class ModelsReply(BaseModel):
     models: list[ServedModel]
     refused: list[RefusedModel] = Field(description="Named by the alias, and not served")
-    warning: str = Field(description="Why a newer version is not in service; else empty")
+    warning: str = Field(description="Why a model, or its newest version, is not in service; else empty")
 
 
 class TermReply(BaseModel):

@@ -3,7 +3,7 @@
 One worker of a machine, the leader, asks the registry which version the alias names, fetches and
 checks it, and writes down what is in service; the others read that. So MLflow's client, which
 takes seconds to import and more memory than all else here, is loaded once, and a start needs no
-registry at all.
+registry at all. Each kind of model is served this way, and none waits for another.
 """
 
 import logging
@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from flask import current_app
 
@@ -20,13 +20,17 @@ from api import metrics
 from churn.contract import Contract
 from churn.contract import load as load_contract
 from churn.errors import ChurnError, NoChampion, RefusedModel, Unavailable
-from churn.scoring import Scorer
+from churn.kinds import DEFAULT, Kind, Loaded, Model
+from churn.leader import Leader
 from churn.settings import Settings
 from churn.shelf import Refusal, Served, Shelf, State
 
 if TYPE_CHECKING:
+    from churn.recommender import Recommender
     from churn.registry import Registry, Version
+    from churn.scoring import Scorer
 
+Other = TypeVar("Other", bound=Loaded)
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 1.0
@@ -36,25 +40,42 @@ WAIT_SECONDS = 10.0
 """How long a request waits for the first version, while another thread fetches it."""
 
 
-class Serving:
-    """Holds the version in service. A reader takes the pair of version and scorer once and keeps
-    it to its end, so that no reply is half of one version and half of another.
+class Serving(Generic[Model]):
+    """Holds the version of one kind that is in service. A reader takes the pair of version and model
+    once and keeps it to its end, so that no reply is half of one version and half of another.
 
     Args:
         registry: left out, it is connected to when this worker first has to ask it.
+        kind: left out, the classifier.
+        beside: another kind's, of the same worker. They share the leader, and no request waits for this
+            one: its threads are needed for those that the other can answer.
     """
 
-    def __init__(self, settings: Settings, registry: "Registry | None" = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: "Registry[Model] | None" = None,
+        *,
+        kind: Kind[Model] = DEFAULT,
+        beside: "Serving[Loaded] | None" = None,
+    ) -> None:
+        self.kind = kind
         self._settings = settings
         self._registry = registry
-        self._shelf = Shelf(settings.home)
-        self._live: tuple[Served, Scorer] | None = None
+        self._shelf = Shelf(settings.home, kind)
+        self._leader: Leader = beside._leader if beside else Leader(settings.home)
+        self._wait = 0 if beside else WAIT_SECONDS
+        self._live: tuple[Served, Model] | None = None
         self._state = State()
         self._stamp = (0, 0)
         self._hopeless: tuple[object, str] | None = None
         self._refreshing = threading.RLock()
         self._failing: type[ChurnError] | None = None
         self._asked = self._unreadable = -math.inf
+
+    def beside(self, kind: Kind[Other]) -> "Serving[Other]":
+        """One of another kind in the same worker."""
+        return Serving(self._settings, kind=kind, beside=self)
 
     @property
     def contract(self) -> Contract:
@@ -66,7 +87,7 @@ class Serving:
         return self._live[1].contract if self._live else load_contract(self._settings.contract)
 
     @property
-    def live(self) -> tuple[Served, Scorer] | None:
+    def live(self) -> tuple[Served, Model] | None:
         return self._live
 
     @property
@@ -80,7 +101,7 @@ class Serving:
         return self._state.warning
 
     @property
-    def registry(self) -> "Registry":
+    def registry(self) -> "Registry[Model]":
         """The registry, connected to on first use.
 
         Raises:
@@ -89,18 +110,22 @@ class Serving:
         if self._registry is None:
             from churn.registry import Registry
 
-            self._registry = Registry(self._settings, patient=False)
+            self._registry = Registry(self._settings, patient=False, kind=self.kind)
         return self._registry
 
-    def scorer(self) -> Scorer:
-        """The scorer in service. Without one this looks again: another worker may have said this
+    def scorer(self: "Serving[Scorer]") -> "Scorer":
+        """The classifier in service, as :meth:`loaded` finds it."""
+        return self.loaded()
+
+    def loaded(self) -> Model:
+        """The model in service. Without one this looks again: another worker may have said this
         very moment that the machine is ready.
 
         Raises:
             NoChampion: there is none; the message says why.
         """
         if self._live is None:
-            self.look(patience=WAIT_SECONDS)
+            self.look(patience=self._wait)
         if self._live is None:
             raise NoChampion(self.reason)
         return self._live[1]
@@ -116,7 +141,7 @@ class Serving:
             return
         try:
             self.catch_up()
-            if self._shelf.lead() and time.monotonic() - self._asked >= every:
+            if self._leader.leads() and time.monotonic() - self._asked >= every:
                 self.refresh()
         except ChurnError as error:
             self._tell(error)
@@ -167,7 +192,7 @@ class Serving:
         return found
 
     def _take(self, champion: "Version") -> None:
-        served = _served(champion)
+        served = Served.of(champion)
         if self._live and self._live[0].key == served.key:
             if not self._shelf.place(served).exists():
                 self._shelf.fetch(self.registry, champion)
@@ -175,11 +200,11 @@ class Serving:
             self._write(replace(self._state, live=served, refused=None, warning=""))
             return
         try:
-            scorer = self._checked(champion, served)
+            model = self._checked(champion, served)
         except RefusedModel as error:
             refusal = Refusal(champion.name, champion.version, str(error))
             if self._state.refused is None or self._state.refused.version != refusal.version:
-                metrics.refused()
+                metrics.refused(champion.name)
                 log.warning("%s", error)
             self._write(replace(self._state, refused=refusal, warning=str(error)))
             return
@@ -187,29 +212,27 @@ class Serving:
         state = State(live=served, previous=old, refused=None, warning="")
         # written down first: a worker that says it is ready must find the others able to follow
         self._write(state)
-        self._serve(served, scorer)
+        self._serve(served, model)
         self._shelf.prune(state)
 
-    def _checked(self, champion: "Version", served: Served) -> Scorer:
+    def _checked(self, champion: "Version", served: Served) -> Model:
         """Fetch and load a version, once: what was refused stays refused until the alias moves."""
         known = (served, champion.tags)
         if self._hopeless and self._hopeless[0] == known:
             raise RefusedModel(self._hopeless[1])
         self._shelf.fetch(self.registry, champion)
         try:
-            scorer = self._shelf.load(served)
-            self._check_contract(champion, scorer)
+            model = self._shelf.load(served)
+            self._check_contract(champion, model.contract)
         except RefusedModel as error:
             self._hopeless = (known, str(error))
             raise
         self._hopeless = None
-        return scorer
+        return model
 
-    def _check_contract(self, champion: "Version", scorer: Scorer) -> None:
+    def _check_contract(self, champion: "Version", contract: Contract) -> None:
         """Refuse a change of the rows that callers send, unless a person has agreed to it."""
-        if self._live is None or self._live[1].contract.row_hash == scorer.contract.row_hash:
-            return
-        if champion.contract_accepted:
+        if self._live is None or champion.contract_accepted or self._live[1].contract.row_hash == contract.row_hash:
             return
         terms = self.registry.history()
         if terms and terms[0].how == "rollback":  # what served before is known to its callers
@@ -219,10 +242,9 @@ class Serving:
             "which goes on serving; promote it with --accept-contract once its callers can send them"
         )
 
-    def _serve(self, served: Served, scorer: Scorer) -> None:
-        old = self._live[0] if self._live else None
-        self._live = (served, scorer)
-        metrics.serves(served, old)
+    def _serve(self, served: Served, model: Model) -> None:  # type: ignore[misc]  # it is taken in, as by __init__
+        metrics.serves(served, self._live[0] if self._live else None)
+        self._live = (served, model)
         log.info("%s version %s is in service", served.name, served.version)
 
     def _write(self, state: State) -> None:
@@ -247,7 +269,7 @@ class Serving:
             seconds: between two looks into the registry.
         """
         self.catch_up()
-        threading.Thread(target=self._follow, args=(seconds,), name="champion", daemon=True).start()
+        threading.Thread(target=self._follow, args=(seconds,), name=self.kind.name, daemon=True).start()
 
     def _follow(self, seconds: float) -> None:
         while True:
@@ -260,13 +282,18 @@ class Serving:
             time.sleep(min(seconds, LOOK_AGAIN_SECONDS))
 
 
-def _served(version: "Version") -> Served:
-    metrics_ = {name: value if math.isfinite(value) else None for name, value in version.metrics.items()}
-    since = version.since.isoformat()
-    return Served(version.name, version.version, version.run_id, since, metrics_, version.provenance)
-
-
-def serving() -> Serving:
-    """The one of the application that handles this request."""
-    found: Serving = current_app.extensions["churn.serving"]
+def serving() -> "Serving[Scorer]":
+    """The classifier's, of the application that handles this request."""
+    found: Serving[Scorer] = current_app.extensions["churn.serving"]
     return found
+
+
+def recommender_serving() -> "Serving[Recommender]":
+    """The recommender's."""
+    found: Serving[Recommender] = current_app.extensions["churn.recommender"]
+    return found
+
+
+def servings() -> "tuple[Serving[Loaded], ...]":
+    """Those of all kinds, the classifier's first."""
+    return serving(), recommender_serving()

@@ -1,6 +1,6 @@
-"""``python -m bench``: measure serving, batch, the scored base and explanations, and write what was seen.
+"""``python -m bench``: measure serving, batch, the scored base, explanations and recommendations.
 
-A full run takes about half an hour, `--only explaining` about two minutes; it
+What was seen is written. A full run takes about half an hour, `--only explaining` about two minutes; it
 starts its own servers in a temporary folder, and wants a quiet machine.
 """
 
@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import base, batch, explaining, machine, report, serving
+from bench import base, batch, explaining, machine, recommending, report, serving
 
-PARTS = {"serving": serving, "batch": batch, "base": base, "explaining": explaining}
+PARTS = {"serving": serving, "batch": batch, "base": base, "explaining": explaining, "recommending": recommending}
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 

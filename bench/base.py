@@ -33,8 +33,9 @@ QUICK = Effort(20_000, 40_000)
 def run(scratch: Path, effort: Effort, say: Say) -> Section:
     """Measure everything; the section of the report."""
     settings = champions.settings_for(scratch / KIND)
-    say(f"base: a {KIND} goes into service")
+    say(f"base: a {KIND} and a recommender go into service")
     champions.put_into_service(KIND, settings)
+    champions.put_recommender_into_service(settings)
     seen = {}
     for rows in (effort.rows, effort.many):
         say(f"base: {rows:,} customers into the store")
@@ -61,8 +62,8 @@ def _scored(settings: Settings, rows: int, folder: Path) -> Measured:
 def _section(seen: dict[int, Measured], effort: Effort) -> Section:
     text = (
         "`churn score-base` as a whole process, once for each size: the shipped customers resampled, as Parquet, into "
-        "an empty SQLite store, each with probability, band, value and the three strongest reasons. Memory is the "
-        "peak of the process in MB."
+        "an empty SQLite store, each with probability, band, value, the three strongest reasons and the three best "
+        "recommendations. Memory is the peak of the process in MB."
     )
     section = Section("A million customers into the store", text, ("Champion", "Way", "rows", "s", "rows/s", "peak MB"))
     for rows, found in seen.items():

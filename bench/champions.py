@@ -67,6 +67,13 @@ def put_into_service(kind: str, settings: Settings) -> None:
     promotion.promote(registry, registry.register(run).version, by="bench")
 
 
+def put_recommender_into_service(settings: Settings) -> None:
+    """Train a recommender on the shipped rows, as `churn train-recommender` does. The classifier comes first."""
+    from churn import recommender_jobs
+
+    recommender_jobs.train_recommender(settings, by="bench")
+
+
 def champion_folder(settings: Settings, folder: Path) -> Path:
     """The artefacts of the version in service, fetched into a folder."""
     from churn.registry import Registry

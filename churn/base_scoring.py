@@ -23,6 +23,7 @@ from churn.scoring_runs import CHUNK, Line
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from churn.batch_advice import BatchAdvice, Ranked
     from churn.contract import Contract
     from churn.scoring import Scorer
 
@@ -30,6 +31,8 @@ LONGEST_ID = 250
 FEW = 20_000
 """Rows of a file whose customers all get reasons, however long the version takes over them."""
 ONE_OF = 10
+RECOMMENDED = 3
+"""Recommendations that are kept of a customer."""
 _NO_ID = "this column is missing; the store keeps customers by their ids"
 _UNFIT_ID = f"expected an id of at most {LONGEST_ID} characters, none of them NUL"
 
@@ -59,12 +62,14 @@ class BaseScorer:
         gone: ids of customers who have left though the file still lists them.
         explain_all: whether everyone gets reasons; else, of each piece of the file, the likeliest to
             leave, one of :data:`ONE_OF`.
+        advice: what to offer whom; None: nothing is recommended.
     """
 
     scorer: "Scorer"
     held_out: HeldOut
     gone: Set[str] = frozenset()
     explain_all: bool = True
+    advice: "BatchAdvice | None" = None
 
     @cached_property
     def contract(self) -> "Contract":
@@ -134,6 +139,7 @@ class BaseScorer:
             value.revenue_at_risk(probability, monthly, economics),
             value.expected_profit(probability, economics, customer_value=value.customer_value(monthly, economics)),
             self._explained(rows, probability),
+            self._ranked(rows, probability, ids),
         )
 
     def _monthly(self, rows: Encoded) -> "NDArray[np.float64]":
@@ -142,6 +148,11 @@ class BaseScorer:
             if column.name == self.contract.monthly_value:
                 return rows.numbers[:, place]
         return np.full(len(rows), np.nan)
+
+    def _ranked(self, rows: Encoded, probability: "NDArray[np.float64]", ids: "NDArray[np.object_]") -> "Ranked | None":
+        if self.advice is None or not len(rows):
+            return None
+        return self.advice.rank(rows, probability, ids.tolist() if self.contract.id else None, RECOMMENDED)
 
     def _explained(self, rows: Encoded, probability: "NDArray[np.float64]") -> Explained | None:
         """The contributions of each row, 0 in those that are not explained; None where nothing is."""
@@ -179,6 +190,7 @@ class _Scores:
     revenue: "NDArray[np.float64]"
     profit: "NDArray[np.float64]"
     explained: Explained | None
+    ranked: "Ranked | None"
 
     def part(self, start: int, end: int) -> "_Scores":
         chosen = slice(start, end)
@@ -198,6 +210,7 @@ class _Scores:
             self.revenue[chosen],
             self.profit[chosen],
             why,
+            None if self.ranked is None else self.ranked.part(chosen),
         )
 
     def lines(self) -> list[Line]:
@@ -217,6 +230,8 @@ class _Scores:
             self.held_out.tolist(),
             self._reasons(people),
             self._features(people),
+            ["[]"] * len(people) if self.ranked is None else self.ranked.as_json(),
+            [False] * len(people) if self.ranked is None else self.ranked.control.tolist(),
             strict=True,
         )
         return [Line(*one) for one in columns]

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -48,11 +48,35 @@ def validate_file(contract: Contract, source: Path) -> Iterator[int]:
 def score_file(scorer: Scorer, source: Path, target: Path, each: Callable[[], None] = lambda: None) -> Iterator[int]:
     """Score a file piece by piece; yields the rows done so far.
 
-    ``target`` has every column of the file, unchanged and in its order, and behind them
-    :data:`churn.scoring.ADDED_COLUMNS`. It appears whole or not at all. The scorer is called by
-    several threads at once, and needs no more than one of its own.
+    Args:
+        each: as :func:`write_beside`, which says how ``target`` comes about; behind the file's columns
+            it has :data:`churn.scoring.ADDED_COLUMNS`.
+
+    Raises:
+        InvalidData, UnreadableFile: as :func:`write_beside`.
+    """
+    return write_beside(
+        scorer.contract, source, target, ADDED_COLUMNS, lambda held: _scores(scorer, held.encoded(scorer.encoder)), each
+    )
+
+
+def write_beside(
+    contract: Contract,
+    source: Path,
+    target: Path,
+    names: Sequence[str],
+    work: Callable[[Held], Sequence[arrow.Array]],
+    each: Callable[[], None] = lambda: None,
+) -> Iterator[int]:
+    """Write a file with what is said of its rows, piece by piece; yields the rows done so far.
+
+    ``target`` has every column of the file, unchanged and in its order, and behind them the added
+    ones. It appears whole or not at all.
 
     Args:
+        names: of the columns that are added.
+        work: gives them, (n,) each; it is called by several threads at once, and what it asks needs no
+            more than one of its own.
         each: is called for every piece that is read, also where none is given any more; what it
             raises ends the work.
 
@@ -60,19 +84,24 @@ def score_file(scorer: Scorer, source: Path, target: Path, each: Callable[[], No
         InvalidData: with the faults of the whole file, or a column has the name of an added one.
         UnreadableFile: the file cannot be read, or ``target`` not be written, or both are one.
     """
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UnreadableFile(f"{target}: this is the file that is scored; write to another")
+    refuse_onto_itself(source, target)
     done = 0
-    with writer(target, scorer.contract.rows.format) as write:
-        for piece, probability in fitting(scorer.contract, source, lambda held: _probabilities(scorer, held), each):
-            write(*_scored(piece, probability, scorer))
+
+    def added(held: Held) -> Sequence[arrow.Array]:
+        _refuse_taken(held.piece, names)
+        return work(held)
+
+    with writer(target, contract.rows.format) as write:
+        for piece, cells in fitting(contract, source, added, each):
+            write(*_beside(piece, names, cells))
             done += len(piece.rows)
             yield done
 
 
-def _probabilities(scorer: Scorer, held: Held) -> "NDArray[np.float64]":
-    _refuse_taken(held.piece)
-    return probabilities(scorer, held.encoded(scorer.encoder))
+def refuse_onto_itself(source: Path, target: Path) -> None:
+    """Raise UnreadableFile where a file would be written over the one that is read."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UnreadableFile(f"{target}: this is the file that is read; write to another")
 
 
 def probabilities(scorer: Scorer, rows: Encoded) -> "NDArray[np.float64]":
@@ -82,23 +111,27 @@ def probabilities(scorer: Scorer, rows: Encoded) -> "NDArray[np.float64]":
     return np.concatenate([scorer.probabilities(part) for part in parts])
 
 
-def _refuse_taken(piece: Piece) -> None:
-    taken = [name for name in ADDED_COLUMNS if name in piece.table.column_names]
-    if taken:
-        message = "a score is added under this name; rename the column or leave it out"
-        raise InvalidData([Fault(FIRST_ROW - 1, name, None, message) for name in taken])
-
-
-def _scored(piece: Piece, probability: "NDArray[np.float64]", scorer: Scorer) -> tuple[arrow.Table, arrow.Schema]:
-    """The rows with what is added, and the types that they have in the file."""
+def _scores(scorer: Scorer, rows: Encoded) -> list[arrow.Array]:
+    probability = probabilities(scorer, rows)
     bands = arrow.array(scorer.bands(probability), arrow.int8())
-    added = [
+    return [
         arrow.array(probability),
         arrow.array(probability >= scorer.threshold).cast(arrow.int64()),
         arrow.DictionaryArray.from_arrays(bands, list(BANDS)),
     ]
+
+
+def _refuse_taken(piece: Piece, names: Sequence[str]) -> None:
+    taken = [name for name in names if name in piece.table.column_names]
+    if taken:
+        message = "a column is added under this name; rename this one or leave it out"
+        raise InvalidData([Fault(FIRST_ROW - 1, name, None, message) for name in taken])
+
+
+def _beside(piece: Piece, names: Sequence[str], added: Sequence[arrow.Array]) -> tuple[arrow.Table, arrow.Schema]:
+    """The rows with what is added, and the types that they have in the file."""
     table, types = piece.table, piece.types
-    for name, cells in zip(ADDED_COLUMNS, added, strict=True):
+    for name, cells in zip(names, added, strict=True):
         table = table.append_column(name, cells)
         types = types.append(arrow.field(name, getattr(cells.type, "value_type", cells.type)))
     return table, types

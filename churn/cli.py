@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from churn import __version__, cli_campaigns, cli_outcomes, cli_portfolio, cli_store
+from churn import __version__, cli_campaigns, cli_interactions, cli_outcomes, cli_portfolio, cli_recommend, cli_store
 from churn.cli_progress import follow, hush_mlflow, progress
 from churn.errors import ChurnError, InvalidData
+from churn.kinds import CLASSIFIER, KINDS, Loaded, kind_of
 
 if TYPE_CHECKING:
     from churn.promoter import Promoter
@@ -58,7 +59,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
 
-for part in (cli_store, cli_campaigns, cli_outcomes, cli_portfolio):
+for part in (cli_store, cli_campaigns, cli_outcomes, cli_interactions, cli_portfolio, cli_recommend):
     for command in part.COMMANDS:
         main.add_command(command)
 
@@ -163,12 +164,22 @@ def score(file: Path, output: Path) -> None:
     click.echo(f"{output}: {done:,} rows scored in {time.monotonic() - began:.1f} s")
 
 
+_of_model = click.option(
+    "--model",
+    type=click.Choice([kind.name for kind in KINDS]),
+    default=CLASSIFIER.name,
+    show_default=True,
+    help="Which of the registered models.",
+)
+
+
 @main.command(short_help="Put a version into service.")
 @click.argument("version")
+@_of_model
 @click.option("--reason", default="", metavar="TEXT", help="Goes into the history.")
 @click.option("--despite-gate", default="", metavar="REASON", help="Overrule the gate; REASON goes into the history.")
 @click.option("--accept-contract", is_flag=True, help="Also if it asks for other rows than the one in service.")
-def promote(version: str, reason: str, despite_gate: str, accept_contract: bool) -> None:
+def promote(version: str, model: str, reason: str, despite_gate: str, accept_contract: bool) -> None:
     """Put VERSION, the number of a registered version, into service.
 
     Refused are a version that the gate has refused or not judged against the one in service, one
@@ -178,8 +189,9 @@ def promote(version: str, reason: str, despite_gate: str, accept_contract: bool)
     \b
     churn promote 3
     churn promote 4 --despite-gate "the new tariff is in none of the older rows"
+    churn promote 2 --model offer-recommender
     """
-    done, changed = _promoter().promote(
+    done, changed = _promoter(model).promote(
         version, reason=reason, despite_gate=despite_gate, accept_contract=accept_contract
     )
     already = "" if changed else " already: nothing has changed"
@@ -187,8 +199,9 @@ def promote(version: str, reason: str, despite_gate: str, accept_contract: bool)
 
 
 @main.command(short_help="Go back to the version before.")
+@_of_model
 @click.option("--reason", default="", metavar="TEXT", help="Goes into the history.")
-def rollback(reason: str) -> None:
+def rollback(model: str, reason: str) -> None:
     """Put the version back into service that the present one has replaced.
 
     After versions 1, 2 and 3 this goes back to 2, and the next time to 1.
@@ -196,13 +209,14 @@ def rollback(reason: str) -> None:
     \b
     churn rollback --reason "version 3 scores every new customer high"
     """
-    done, _ = _promoter().rollback(reason=reason)
+    done, _ = _promoter(model).rollback(reason=reason)
     click.echo(f"{done.name} version {done.version} is in service again")
 
 
 @main.command(short_help="Which version was in service when, and who changed it.")
+@_of_model
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def history(as_json: bool) -> None:
+def history(model: str, as_json: bool) -> None:
     """Which version was in service from when to when (UTC), and who or what changed it.
 
     Below that, the versions that the gate has refused, with its reasons.
@@ -213,22 +227,22 @@ def history(as_json: bool) -> None:
     """
     from churn import logbook
 
-    registry = _registry()
+    registry = _registry(model)
     terms, versions = registry.history(), registry.versions()
     click.echo(logbook.as_json(terms, versions) if as_json else logbook.as_text(terms, versions))
 
 
-def _registry() -> "Registry":
+def _registry(model: str) -> "Registry[Loaded]":
     from churn.settings import load
 
     hush_mlflow()
     from churn.registry import Registry
 
-    return Registry(load(), patient=False)
+    return Registry(load(), patient=False, kind=kind_of(model))
 
 
-def _promoter() -> "Promoter":
-    registry = _registry()
+def _promoter(model: str) -> "Promoter":
+    registry = _registry(model)
     from churn import audit
     from churn.promoter import Promoter
     from churn.settings import load

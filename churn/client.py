@@ -19,6 +19,7 @@ from churn.client_customers import (
 )
 from churn.client_models import ModelsPart, RefusedVersion, Term
 from churn.client_pipelines import Pipeline, PipelinesPart, Run, Task, TrainingProgress
+from churn.client_recommend import Interactions, Recommendations, RecommendPart
 from churn.client_score import ScoreJob, ScorePart
 from churn.contract import Contract, parse
 
@@ -47,7 +48,7 @@ class Readiness:
     detail: str
 
 
-class Client(ModelsPart, PipelinesPart, ScorePart, CustomersPart):
+class Client(ModelsPart, PipelinesPart, ScorePart, CustomersPart, RecommendPart):
     """Calls the API. Every method raises :class:`~churn.errors.Unavailable` when it does not
     answer and :class:`Refused` when it refuses; :class:`~churn.client_connection.Connection` says
     what a client is made with.
@@ -105,11 +106,13 @@ __all__ = [
     "Client",
     "Explanation",
     "GlobalExplanation",
+    "Interactions",
     "Pipeline",
     "Plan",
     "Portfolio",
     "Prediction",
     "Readiness",
+    "Recommendations",
     "Recorded",
     "Refused",
     "RefusedVersion",

@@ -43,9 +43,9 @@ class ModelsPart(Connection):
         """The versions that the registry names and the API does not serve."""
         return [RefusedVersion(**one) for one in self._part("/models", "refused")]
 
-    def history(self) -> list[Term]:
-        """Which version was in service when, newest first."""
-        told = self._part("/models/history", "history")
+    def history(self, name: str = "") -> list[Term]:
+        """Which version of a model was in service when, newest first; left out, of the classifier."""
+        told = self._part("/models/history", "history", params={"name": name} if name else None)
         return [Term(**{**one, "since": moment(one["since"]), "until": moment(one["until"])}) for one in told]
 
     def promote(

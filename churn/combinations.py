@@ -6,7 +6,6 @@ That is a rule without knowledge of the columns: where a service is "none" in on
 hang on it were never anything else.
 """
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn import array_file
 from churn.columns import LARGEST_NUMBER
 from churn.encoding import Encoded, Encoder, values
 
@@ -27,6 +27,7 @@ LARGEST = 4_000
 """Values of all categories together; with more, the file is left out, and with it the rule."""
 _CHUNK = 10_000
 _LARGEST_FILE = 64 * 2**20
+_NAMES = {"row_hash", "together", "low", "high", "spread"}
 _HEADERS = 4_096
 """Bytes of the file that are not in its large arrays, at most."""
 SPREAD = np.linspace(0.05, 0.95, 19)
@@ -116,24 +117,21 @@ def load(folder: Path, contract: "Contract") -> Combinations | None:
     path = next(folder.rglob(FILE), None)
     if path is None:
         return None
-    with zipfile.ZipFile(path) as file:  # before numpy unpacks it
-        if sum(part.file_size for part in file.infolist()) > _LARGEST_FILE:
-            raise ValueError(f"{FILE} is too large")
-    with np.load(path, allow_pickle=False) as arrays:
-        if str(arrays["row_hash"]) != contract.row_hash:
-            raise ValueError(f"{FILE} was made for other columns than those of the contract")
-        places = Places(contract)
-        numbers = len(places.numeric)
-        wanted = {
-            "together": (np.bool_, (places.count, places.count)),
-            "low": (np.float64, (places.count, numbers)),
-            "high": (np.float64, (places.count, numbers)),
-            "spread": (np.float64, (numbers, len(SPREAD))),
-        }
-        for name, (kind, shape) in wanted.items():
-            if arrays[name].dtype != kind or arrays[name].shape != shape:
-                raise ValueError(f"{FILE}: {name} is of type {arrays[name].dtype} and shape {arrays[name].shape}")
-        for name in ("low", "high", "spread"):
-            if (np.abs(arrays[name]) > LARGEST_NUMBER).any():  # NaN, which is nothing, is not
-                raise ValueError(f"{FILE}: {name} holds a number beyond {LARGEST_NUMBER:g}")
-        return Combinations(places, **{name: arrays[name] for name in wanted})
+    arrays = array_file.read(path, _LARGEST_FILE, _NAMES.issubset)
+    if str(arrays["row_hash"]) != contract.row_hash:
+        raise ValueError(f"{FILE} was made for other columns than those of the contract")
+    places = Places(contract)
+    numbers = len(places.numeric)
+    wanted = {
+        "together": (np.bool_, (places.count, places.count)),
+        "low": (np.float64, (places.count, numbers)),
+        "high": (np.float64, (places.count, numbers)),
+        "spread": (np.float64, (numbers, len(SPREAD))),
+    }
+    for name, (kind, shape) in wanted.items():
+        if arrays[name].dtype != kind or arrays[name].shape != shape:
+            raise ValueError(f"{FILE}: {name} is of type {arrays[name].dtype} and shape {arrays[name].shape}")
+    for name in ("low", "high", "spread"):
+        if (np.abs(arrays[name]) > LARGEST_NUMBER).any():  # NaN, which is nothing, is not
+            raise ValueError(f"{FILE}: {name} holds a number beyond {LARGEST_NUMBER:g}")
+    return Combinations(places, **{name: arrays[name] for name in wanted})

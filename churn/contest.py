@@ -33,6 +33,7 @@ from churn.candidates import CANDIDATES
 from churn.encoding import Encoder, customers
 from churn.errors import RefusedModel
 from churn.held_out import write as write_held_out
+from churn.kinds import Model
 from churn.preparation import Prepared
 from churn.reference import write as write_reference
 from churn.scoring import Scorer
@@ -170,11 +171,11 @@ def judge(
     )
 
 
-def why_not_comparable(champion: "Version", scorer: Scorer, prepared: Prepared) -> str:
-    """Why the gate cannot hold a challenger against this champion; empty where it can."""
+def why_not_comparable(champion: "Version", contract: "Contract", prepared: Prepared) -> str:
+    """Why the gate cannot hold a challenger against this champion, of this contract; empty where it can."""
     if champion.provenance.get("split") != prepared.origin["split"]:
         return f"version {champion.version}, in service, may have been trained on customers of the gate set"
-    if scorer.contract.row_hash != prepared.contract.row_hash and not _reads(scorer.contract, prepared):
+    if contract.row_hash != prepared.contract.row_hash and not _reads(contract, prepared):
         return f"version {champion.version}, in service, takes other rows"
     return ""
 
@@ -271,12 +272,12 @@ def _label(name: str) -> str:
 
 
 def champion_to_beat(
-    load: Callable[["Version"], Scorer], champion: "Version", prepared: Prepared
-) -> tuple[Scorer | None, str]:
-    """The champion's scorer, or None and why a challenger is not held against it."""
+    load: Callable[["Version"], Model], champion: "Version", prepared: Prepared
+) -> tuple[Model | None, str]:
+    """The champion, loaded, or None and why a challenger is not held against it."""
     try:
-        scorer = load(champion)
+        loaded = load(champion)
     except RefusedModel as error:
         return None, f"the version in service cannot be read: {error}"
-    why = why_not_comparable(champion, scorer, prepared)
-    return (None, why) if why else (scorer, "")
+    why = why_not_comparable(champion, loaded.contract, prepared)
+    return (None, why) if why else (loaded, "")

@@ -7,7 +7,7 @@ a category stands in no other place.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from churn import contract_file
-from churn.catalogue import BANDS, Band, Conditions, Offer, Product, RiskBand
+from churn.catalogue import BANDS, Band, Offer, Product, RankWeights, Recommendation, RiskBand
 from churn.columns import BlankAs, Column, CustomerId, Part, Scalar
 from churn.economics import Acceptance, Economics
 from churn.errors import ContractError
@@ -86,6 +86,7 @@ class Contract(Part):
     economics: Economics = Economics()
     products: dict[str, Product] = {}
     offers: dict[str, Offer] = {}
+    recommendation: Recommendation = Recommendation()
 
     @model_validator(mode="before")
     @classmethod
@@ -135,9 +136,18 @@ class Contract(Part):
             if product in entry.requires:
                 yield f"products.{product}: requires itself"
         for offer, terms in self.offers.items():
+            changed = {column: [value] for column, value in terms.changes.items()}
             yield from self._never(f"offers.{offer}", terms.eligibility)
+            yield from self._never(f"offers.{offer}.changes", changed)
+            if terms.discount and self.monthly_value is None:
+                yield f"offers.{offer}.discount: there is no monthly_value to take it off"
+            if offer in self.products:
+                yield f"offers.{offer}: a product has this name; give it another"
+        for name in self.recommendation.unseen:
+            if name not in self.features:
+                yield f"recommendation.unseen: {name!r} is no feature of this contract"
 
-    def _never(self, where: str, conditions: Conditions) -> Iterator[str]:
+    def _never(self, where: str, conditions: Mapping[str, Sequence[Scalar]]) -> Iterator[str]:
         for name, values in conditions.items():
             if name not in self.features:
                 yield f"{where}: {name!r} is no feature of this contract"
@@ -247,7 +257,8 @@ def _parse(raw: dict[str, Any], source: str, text: str | None) -> Contract:
 
 def known_keys() -> set[str]:
     """Every key that a contract may have, at any depth."""
-    parts = (Contract, Rows, FileFormat, Target, Column, BlankAs, RiskBand, Economics, Acceptance, Product, Offer)
+    parts: list[type[BaseModel]] = [Contract, Rows, FileFormat, Target, Column, BlankAs, RiskBand]
+    parts += [Economics, Acceptance, Product, Offer, Recommendation, RankWeights]
     return {field.alias or name for part in parts for name, field in part.model_fields.items()}
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,7 +48,8 @@ class Run:
     facts: Mapping[str, Any]
     """What the version's contract says: ``columns`` (the features in order), ``bands`` (the lowest
     probability of each), ``monthly_value`` (its column, or null), ``currency``, ``months`` of the revenue
-    at risk; and ``notes`` on the run."""
+    at risk; ``recommender`` (its version and run, or null) and ``items`` (what each that it may recommend is
+    called); and ``notes`` on the run. A run of before recommendations has neither of these two."""
 
     @property
     def columns(self) -> list[str]:
@@ -73,6 +74,10 @@ class Row:
     reasons: list[dict[str, Any]]
     features: list[Any]
     """In the order of the run's :attr:`Run.columns`."""
+    recommendations: list[dict[str, Any]] = field(default_factory=list)
+    """``item`` and ``score`` of each, the best first."""
+    control: bool = False
+    """Whether the customer is of the control group, to whom nothing is recommended."""
 
 
 class CustomerScores:
@@ -225,6 +230,8 @@ def row_of(found: Any) -> Row:
         bool(found.held_out),
         json.loads(found.reasons),
         json.loads(found.features),
+        json.loads(found.recommendations),
+        bool(found.control),
     )
 
 

@@ -47,6 +47,7 @@ class Database:
     def __init__(self, address: str) -> None:
         url = _read(address)
         self.file = Path(url.database or "") if url.drivername == "sqlite" else None
+        self._log = Path(f"{self.file}-wal")
         self.name = str(self.file) if self.file else _without_password(url)
         self._engine = _sqlite(url) if self.file else _postgresql(url)
 
@@ -54,6 +55,11 @@ class Database:
     def exists(self) -> bool:
         """Whether there is one to ask; only a file can be known not to be there."""
         return self.file is None or self.file.exists()
+
+    @property
+    def stamp(self) -> tuple[int, int] | None:
+        """Of a file, when the log that SQLite writes to first was written to, and its size."""
+        return None if self.file is None else _touched(self._log)
 
     @contextmanager
     def transaction(self, *, writes: bool = False, alone: bool | str = False) -> Iterator[Connection]:
@@ -184,6 +190,14 @@ class Database:
         if passing:
             return Unavailable(f"the database {self.name} does not answer: {said}")
         return NotReady(f"the database {self.name}: {said}")
+
+
+def _touched(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def lacks_table(error: BaseException | None) -> bool:

@@ -4,14 +4,13 @@ Whoever can put a file into the registry must not gain more by it than a wrong e
 is unpickled, and every number that leads to another is held against its range before it is used.
 """
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from churn import explanation_summary
+from churn import array_file, explanation_summary
 from churn.compiled import TOLERANCE
 from churn.encoding import MISSING, Encoded, Encoder, values
 from churn.explanation import Explainer, Link
@@ -97,7 +96,7 @@ def read(path: Path, contract: "Contract") -> Explainer:
         Exception: whatever numpy raises over a file that is broken.
         ValueError: an array is missing, of another type or shape, or leads outside another.
     """
-    arrays = _load(path)
+    arrays = array_file.read(path, LARGEST_FILE, lambda names: names in (_COMMON | _LINEAR, _COMMON | _TREES))
     if str(arrays["row_hash"]) != contract.row_hash:
         raise ValueError(f"{FILE} was made for other columns than those of the contract")
     owner = _array(arrays, "owner", "i", (None,))
@@ -109,17 +108,6 @@ def read(path: Path, contract: "Contract") -> Explainer:
     if not np.isfinite(game.base):
         raise ValueError(f"{FILE}: its base value is no number")
     return Explainer(game, _link(arrays), owners, _background(arrays, Encoder(contract)))
-
-
-def _load(path: Path) -> Arrays:
-    with zipfile.ZipFile(path) as file:  # before numpy unpacks it
-        size = sum(part.file_size for part in file.infolist())
-    if size > LARGEST_FILE:
-        raise ValueError(f"{FILE} holds {size:,} bytes, which is more than {LARGEST_FILE:,}")
-    with np.load(path, allow_pickle=False) as file:
-        if set(file.files) not in (_COMMON | _LINEAR, _COMMON | _TREES):
-            raise ValueError(f"{FILE} holds other arrays than it should: {', '.join(sorted(file.files))[:200]}")
-        return {name: file[name] for name in file.files}
 
 
 def _array(arrays: Arrays, name: str, kind: str, shape: tuple[int | None, ...]) -> "NDArray[Any]":

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from churn import contract as contracts
-from churn.errors import NotReady, RefusedModel, UnreadableFile
+from churn.errors import NotReady, RefusedModel
+from churn.kinds import CLASSIFIER, Kind, Model
 from churn.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,12 +52,16 @@ def score_file(settings: Settings, source: Path, target: Path) -> Iterator[int]:
     """
     from churn import batch
 
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UnreadableFile(f"{target}: this is the file that is scored; write to another")
+    batch.refuse_onto_itself(source, target)  # before a model is loaded for it
     return batch.score_file(champion_scorer(settings), source, target)
 
 
 def champion_scorer(settings: Settings) -> "Scorer":
+    """The classifier in service, as :func:`champion` finds it."""
+    return champion(settings, CLASSIFIER)
+
+
+def champion(settings: Settings, kind: Kind[Model]) -> Model:
     """The version in service: this machine's copy, where it has one that is the registry's champion.
 
     Raises:
@@ -65,19 +70,19 @@ def champion_scorer(settings: Settings) -> "Scorer":
     from churn import peek
     from churn.shelf import Shelf
 
-    shelf = Shelf(settings.home)
-    if named := peek.champion(settings):
+    shelf = Shelf(settings.home, kind)
+    if named := peek.champion(settings, kind):
         with suppress(FileNotFoundError, RefusedModel):  # the registry says what is wrong with it
             return shelf.load(named)
     from churn.registry import Registry
 
-    registry = Registry(settings, patient=False)
-    champion = registry.champion()
+    registry = Registry(settings, patient=False, kind=kind)
+    found = registry.champion()
     try:
         with shelf.locked():
-            shelf.fetch(registry, champion)
-            shelf.prune(shelf.read(), champion)
-            return shelf.load(champion)
+            shelf.fetch(registry, found)
+            shelf.prune(shelf.read(), found)
+            return shelf.load(found)
     except NotReady as error:  # a home that cannot be written keeps no copy
         log.info("%s", error)
-        return registry.load(champion)
+        return registry.load(found)

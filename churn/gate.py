@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn import evaluation, profit
+from churn import bootstrap, evaluation, profit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def _log_loss(
         "log_loss": float(ours.mean()),
         "rival_log_loss": float(theirs.mean()),
         "log_loss_difference": float((ours - theirs).mean()),
-        "log_loss_difference_upper": _upper_bound(ours - theirs, draws, seed),
+        "log_loss_difference_upper": upper_bound(ours - theirs, draws, seed),
     }
 
 
@@ -149,15 +149,13 @@ def _profit(
         "expected_profit": float(ours.mean()),
         "champion_expected_profit": float(theirs.mean()),
         "profit_loss": float((theirs - ours).mean() / scale),
-        "profit_loss_upper": _upper_bound(theirs - ours, draws, seed) / scale,
+        "profit_loss_upper": upper_bound(theirs - ours, draws, seed) / scale,
     }
 
 
-def _upper_bound(differences: "NDArray[np.float64]", draws: int, seed: int) -> float:
+def upper_bound(differences: "NDArray[np.float64]", draws: int, seed: int) -> float:
     """The 95th percentile of the mean of (n,) differences over bootstrap draws."""
-    random, customers = np.random.default_rng(seed), len(differences)
-    means = [differences[random.integers(customers, size=customers)].mean() for _ in range(draws)]
-    return float(np.quantile(means, BOUND))
+    return float(np.quantile(bootstrap.means(differences[:, None], draws, seed), BOUND))
 
 
 def _calibration(

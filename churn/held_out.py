@@ -4,15 +4,16 @@ A model knows the rows that it was fitted to too well. Each of them was left out
 cross-validation, and what was said of it there stands beside the version's run, under a key of the row.
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 from zipfile import BadZipFile
 
 import numpy as np
 
 from churn.encoding import Encoded, Encoder
-from churn.errors import UnreadableFile
+from churn.errors import NotReady, UnreadableFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +99,35 @@ class HeldOut:
         return np.where(known, self.probability[place], probability), known
 
 
+class Runs(Protocol):
+    """Where the runs' files are, such as :class:`churn.registry.Registry`."""
+
+    def run_file(self, run_id: str, name: str, folder: Path) -> Path: ...
+
+
+def of_run(runs: Runs, run_id: str) -> HeldOut:
+    """What a version's run has kept.
+
+    Raises:
+        NotReady: it has kept nothing of the kind.
+        UnreadableFile: that is broken.
+    """
+    with tempfile.TemporaryDirectory(prefix="churn-") as scratch:
+        return HeldOut.read(runs.run_file(run_id, FILE, Path(scratch)))
+
+
+def if_kept(runs: Runs, run_id: str) -> tuple[HeldOut, str]:
+    """The same; of a run that has kept nothing, as those of older versions, none, and why.
+
+    Raises:
+        UnreadableFile: as :func:`of_run`.
+    """
+    try:
+        return of_run(runs, run_id), ""
+    except NotReady as error:
+        return HeldOut.none(), str(error)
+
+
 def write(folder: Path, prepared: "Prepared", features: "pd.DataFrame", said: "OutOfFold") -> Path:
     """Write what was said of each training row while it was held out, its mean over the repeats.
 
@@ -105,9 +135,7 @@ def write(folder: Path, prepared: "Prepared", features: "pd.DataFrame", said: "O
         features: the training rows, (n, columns), as ``prepared`` gives them.
         said: of the same rows.
     """
-    name = prepared.contract.id
-    ids = prepared.frame.loc[features.index, name] if name and name in prepared.frame else None
-    own = keys(Encoder(prepared.contract).frame(features), ids)
+    own = keys(Encoder(prepared.contract).frame(features), prepared.ids("train"))
     each, place = np.unique(own[said.rows], return_inverse=True)  # rows that are equal share a key
     mean = np.bincount(place, weights=said.probability) / np.bincount(place)
     path = folder / FILE
@@ -115,4 +143,4 @@ def write(folder: Path, prepared: "Prepared", features: "pd.DataFrame", said: "O
     return path
 
 
-__all__ = ["FILE", "HeldOut", "keys", "write"]
+__all__ = ["FILE", "HeldOut", "Runs", "if_kept", "keys", "of_run", "write"]

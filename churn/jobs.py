@@ -20,6 +20,8 @@ from churn.preparation import fingerprint, prepare, training_rows
 from churn.settings import Settings
 
 if TYPE_CHECKING:
+    from churn.gate import Verdict
+    from churn.kinds import Loaded
     from churn.registry import Registry, Version
     from churn.training import Plan
 
@@ -127,19 +129,13 @@ def judge(settings: Settings, number: str, prepared: Path, run_uris: Sequence[st
     registry = Registry(settings)
     version, rows = registry.version(number), preparation.load(prepared)
     challenger = registry.load(version)
-    champion = _champion(registry)
+    champion = in_service(registry)
     rival, note = (
         contest.champion_to_beat(registry.load, champion, rows) if champion else (None, "nothing is in service")
     )
     margins = Margins(settings.gate_log_loss, settings.gate_profit, settings.gate_calibration)
     verdict = contest.judge(challenger, rival, rows, margins, settings.seed)
-    told = {
-        "gate_reason": "",
-        **verdict.as_tags(),
-        "gate_against": champion.version if champion and rival else "",
-        "gate_note": f"not held against a champion: {note}"[:1_000] if note else "",
-    }
-    version = registry.judged(version, told)
+    version = record(registry, version, verdict, champion if rival else None, note)
     run_uri = f"runs:/{version.run_id}"
     candidates = {registry.run_params(uri)["candidate"]: registry.run_metrics(uri) for uri in run_uris}
     params = registry.run_params(run_uri)
@@ -148,11 +144,30 @@ def judge(settings: Settings, number: str, prepared: Path, run_uris: Sequence[st
     return registry.version(number)
 
 
-def _champion(registry: "Registry") -> "Version | None":
+def in_service(registry: "Registry[Loaded]") -> "Version | None":
+    """The champion, if there is one."""
     try:
         return registry.champion()
     except NoChampion:
         return None
+
+
+def record(
+    registry: "Registry[Loaded]", version: "Version", verdict: "Verdict", rival: "Version | None", note: str
+) -> "Version":
+    """Write a verdict down on a version.
+
+    Args:
+        rival: the champion that it was held against.
+        note: why it was held against none.
+    """
+    told = {
+        "gate_reason": "",
+        **verdict.as_tags(),
+        "gate_against": rival.version if rival else "",
+        "gate_note": f"not held against a champion: {note}"[:1_000] if note else "",
+    }
+    return registry.judged(version, told)
 
 
 def promote(
@@ -172,7 +187,7 @@ def promote(
     from churn.registry import Registry
 
     registry = Registry(settings)
-    first = "" if _champion(registry) else "nothing is in service yet"
+    first = "" if in_service(registry) else "nothing is in service yet"
     promoter = Promoter(registry, audit.writer(settings), by=by, source=source)
     return promoter.promote(number, despite_gate=first, accept_contract=accept_contract).version
 
@@ -216,10 +231,12 @@ __all__ = [
     "compare",
     "count_rows",
     "fingerprint",
+    "in_service",
     "judge",
     "plan_of",
     "prepare",
     "promote",
+    "record",
     "register",
     "score_file",
     "segment",

@@ -119,12 +119,12 @@ def _see(
     outcomes: "Sequence[Proved]",
     page: Path,
 ) -> _Seen:
-    from churn import drift, performance, reference, sampling
+    from churn import drift, held_out, performance, reference, sampling
 
     folder = page.parent / "run"
     rows = reference.read(registry.run_file(champion.run_id, reference.FILE, folder), scorer.contract)
-    held_out = _held_out(registry, champion, folder)
-    current = sampling.scored(scorer, held_out, source, settings.seed)
+    held = held_out.of_run(registry, champion.run_id)
+    current = sampling.scored(scorer, held, source, settings.seed)
     measured = drift.measure(
         rows,
         current,
@@ -136,13 +136,7 @@ def _see(
     )
     served = champion.name, champion.version
     judged = performance.judge(outcomes, served, champion.metrics, scorer.contract.economics, settings.seed)
-    return _Seen(len(current), len(held_out.keys), measured, judged)
-
-
-def _held_out(registry: "Registry", champion: "Version", folder: Path) -> Any:
-    from churn.held_out import FILE, HeldOut
-
-    return HeldOut.read(registry.run_file(champion.run_id, FILE, folder))
+    return _Seen(len(current), len(held.keys), measured, judged)
 
 
 def _outcomes(store: "Store", contract: contracts.Contract) -> "Known":

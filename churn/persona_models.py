@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mlflow.exceptions import MlflowException
 
 from churn.errors import ChurnError
+from churn.kinds import Loaded
 from churn.mlflow_client import absent
 from churn.peek import CHAMPION
 from churn.registry import CHALLENGER, CLASSIFIER, Registry, Version
@@ -113,7 +114,7 @@ def _signature(contract: "Contract") -> "ModelSignature":
     return ModelSignature(signature(contract).inputs, Schema([TensorSpec(np.dtype("int32"), (-1,))]))
 
 
-def follow(registry: Registry, version: Version) -> None:
+def follow(registry: Registry[Loaded], version: Version) -> None:
     """Let the personas' alias name those of the version in service, which are the challenger no more.
     What keeps it from that is logged, and holds no promotion back: serving does not ask for the alias."""
     number = number_of(version)
@@ -128,7 +129,7 @@ def follow(registry: Registry, version: Version) -> None:
         log.warning("the alias %s of %s was not moved: %s", CHAMPION, NAME, error)
 
 
-def _remove_alias(registry: Registry, alias: str, number: str | None = None) -> None:
+def _remove_alias(registry: Registry[Loaded], alias: str, number: str | None = None) -> None:
     """Remove an alias, if it names this version where one is given."""
     try:
         aliases = registry.client.get_registered_model(NAME).aliases

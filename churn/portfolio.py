@@ -8,7 +8,6 @@ it while it was held out.
 """
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from churn import contract as contracts
 from churn import peek
-from churn.errors import ChurnError, Fault, InvalidData, NoChampion, NotReady, UnreadableFile
+from churn.errors import ChurnError, Fault, InvalidData, NoChampion, NotReady, RefusedModel, UnreadableFile
 from churn.file_jobs import champion_scorer, count_rows
+from churn.kinds import CLASSIFIER, RECOMMENDER, Kind, Loaded
 from churn.preparation import hash_now
 from churn.settings import Settings
 
 if TYPE_CHECKING:
     from churn.base_scoring import BaseScorer
+    from churn.batch_advice import BatchAdvice
     from churn.customer_scores import Portfolio, Run
+    from churn.scoring import Scorer
     from churn.store import Store
 
 log = logging.getLogger(__name__)
@@ -92,25 +94,24 @@ def _score(settings: Settings, store: "Store", key: str) -> Iterator[int]:
 def _base(settings: Settings, store: "Store", source: Path) -> "tuple[BaseScorer, dict[str, Any]]":
     """What scores, and what the run's line says of it."""
     from churn.base_scoring import FEW, ONE_OF, BaseScorer, is_quick
-    from churn.held_out import FILE, HeldOut
+    from churn.held_out import if_kept
     from churn.registry import Registry
 
     scorer = champion_scorer(settings)
     registry = Registry(settings, patient=False)
     version = registry.version(scorer.model.version)
     notes = []
-    with tempfile.TemporaryDirectory(prefix="churn-") as scratch:
-        try:
-            held_out = HeldOut.read(registry.run_file(version.run_id, FILE, Path(scratch)))
-        except NotReady as error:
-            held_out = HeldOut.none()
-            notes.append(f"{error}: its training rows are listed with its own scores, which know them too well")
+    held_out, why_none = if_kept(registry, version.run_id)
+    if why_none:
+        notes.append(f"{why_none}: its training rows are listed with its own scores, which know them too well")
     # the version says what a row is and what it is worth; where the rows are and how they are written, the data set
     present = contracts.load(settings.contract).rows
     contract = scorer.contract.model_copy(update={"rows": present})
     scorer = replace(scorer, contract=contract)
     every = is_quick(scorer) or count_rows(source) <= FEW
-    base = BaseScorer(scorer, held_out, _gone(store) if contract.id else frozenset(), every)
+    named = _in_service(settings, RECOMMENDER)  # asked before it is loaded: a newer one is then due, and not overlooked
+    advice = _advice(settings, scorer, store, notes)
+    base = BaseScorer(scorer, held_out, _gone(store) if contract.id else frozenset(), every, advice)
     if not base.explains:
         notes.append(f"version {version.version} carries no explainer: there are no reasons")
     elif not every:
@@ -125,10 +126,26 @@ def _base(settings: Settings, store: "Store", source: Path) -> "tuple[BaseScorer
         "monthly_value": contract.monthly_value,
         "currency": contract.currency,
         "months": contract.economics.months,
+        "recommender": named and {"version": named.version, "run": named.run_id},
+        "items": {} if advice is None else advice.labels,
         "notes": notes,
     }
     told = {"model": scorer.model.name, "version": version.version, "model_run": version.run_id, "facts": facts}
     return base, told
+
+
+def _advice(settings: Settings, scorer: "Scorer", store: "Store", notes: list[str]) -> "BatchAdvice | None":
+    """What recommends; None, with a note, where nothing does: the scores do not wait for that."""
+    from churn.advice_jobs import advice_in_service
+
+    try:
+        advice, unknown = advice_in_service(settings, scorer, store)
+    except (NoChampion, RefusedModel, NotReady) as error:
+        if scorer.contract.products:
+            notes.append(f"nothing is recommended: {error}")
+        return None
+    notes += unknown
+    return advice
 
 
 def _gone(store: "Store") -> frozenset[str]:
@@ -147,35 +164,48 @@ def _stamp(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Due:
-    """What the customer base is to be scored with: a version, and a file."""
+    """What the customer base is to be scored with: the versions in service, and a file."""
 
     model: str
     version: str
     model_run: str
     data_hash: str
+    recommender: str = ""
+    """Its version; with the next, empty where none is in service."""
+    recommender_run: str = ""
 
 
 def due(settings: Settings) -> Due | None:
-    """What the newest whole run was not made of: another champion, or another file; None where it is up to date.
+    """What the newest whole run was not made of: another champion of either kind, or another file; None
+    where it is up to date.
 
     Raises:
         UnreadableFile, ContractError, Unavailable, NotReady: it cannot be told.
     """
-    named = peek.champion(settings) or _champion(settings)
+    named = _in_service(settings, CLASSIFIER)
     if named is None:
         return None
-    wanted = Due(named.name, named.version, named.run_id, _stamp(customers_file(settings)))
+    other = _in_service(settings, RECOMMENDER)
+    recommends = (other.version, other.run_id) if other else ("", "")
+    wanted = Due(named.name, named.version, named.run_id, _stamp(customers_file(settings)), *recommends)
     newest = latest(settings)
-    if newest and wanted == Due(newest.model, newest.version, newest.model_run, newest.data_hash):
-        return None
-    return wanted
+    return None if newest and wanted == _made_of(newest) else wanted
 
 
-def _champion(settings: Settings) -> peek.Named | None:
+def _made_of(run: "Run") -> Due:
+    told = run.facts.get("recommender") or {"version": "", "run": ""}
+    return Due(run.model, run.version, run.model_run, run.data_hash, told["version"], told["run"])
+
+
+def _in_service(settings: Settings, kind: "Kind[Loaded]") -> peek.Named | None:
+    return peek.champion(settings, kind) or _champion(settings, kind)
+
+
+def _champion(settings: Settings, kind: "Kind[Loaded]") -> peek.Named | None:
     from churn.registry import Registry
 
     try:
-        champion = Registry(settings, patient=False).champion()
+        champion = Registry(settings, patient=False, kind=kind).champion()
     except NoChampion:
         return None
     return peek.Named(champion.name, champion.version, champion.run_id)

@@ -17,7 +17,9 @@ from churn.errors import Fault, InvalidData, UnreadableFile
 from churn.settings import Settings, make_folder
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from churn.splits import Part
 
@@ -37,10 +39,21 @@ class Prepared:
     def rows(self, part: "Part") -> tuple["pd.DataFrame", "pd.Series[int]"]:
         """The raw features (n, columns) and the target (n,) of one part of the rows."""
         from churn.data import features_and_target
+
+        return features_and_target(self._part(part), self.contract)
+
+    def ids(self, part: "Part") -> "NDArray[np.object_] | None":
+        """The ids of the same rows as text, (n,); None where the contract names none."""
+        name = self.contract.id
+        if not name or name not in self.frame:
+            return None
+        return self._part(part)[name].map(lambda one: str(one).strip()).to_numpy(dtype=object)
+
+    def _part(self, part: "Part") -> "pd.DataFrame":
         from churn.splits import PARTS, assign
 
-        chosen = assign(self.frame, self.contract) == PARTS.index(part)
-        return features_and_target(self.frame[chosen], self.contract)
+        chosen: pd.DataFrame = self.frame[assign(self.frame, self.contract) == PARTS.index(part)]
+        return chosen
 
 
 def training_rows(settings: Settings) -> Path:
@@ -117,6 +130,7 @@ def _prepare(settings: Settings, rows: Path | None, scratch: Path) -> dict[str, 
         "source": str(source),
         "data_hash": data_hash,
         "contract_hash": contract_hash,
+        "row_hash": contract.row_hash,
         "fingerprint": _present_fingerprint(settings) if rows else _both(data_hash, contract_hash),
         "split": SPLIT,
         "rows": "other" if rows else OWN_ROWS,

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from churn import audit, persona_models, promotion
 from churn.errors import ChurnError, NoChampion, Refused, RefusedModel, UnknownVersion
-from churn.registry import CLASSIFIER, Registry, Version
+from churn.kinds import CLASSIFIER, Loaded
+from churn.registry import Registry, Version
 
 
 class Move(NamedTuple):
@@ -30,7 +31,9 @@ class Promoter:
         in_history: what the registry's own history says of it; left out, ``by``.
     """
 
-    def __init__(self, registry: Registry, write: audit.Write, *, by: str, source: str, in_history: str = "") -> None:
+    def __init__(
+        self, registry: Registry[Loaded], write: audit.Write, *, by: str, source: str, in_history: str = ""
+    ) -> None:
         self._registry = registry
         self._write = write
         self._by = by
@@ -39,7 +42,7 @@ class Promoter:
 
     def promote(self, number: str, *, reason: str = "", despite_gate: str = "", accept_contract: bool = False) -> Move:
         """As :func:`churn.promotion.promote`, which says what the arguments are and what is raised."""
-        with self._attempt("promote", f"{CLASSIFIER} version {number[:50]}") as told:
+        with self._attempt("promote", f"{self._registry.name} version {number[:50]}") as told:
             before = {term.version for term in self._registry.history() if term.until is None}
             version = promotion.promote(
                 self._registry,
@@ -49,7 +52,7 @@ class Promoter:
                 despite_gate=despite_gate,
                 accept_contract=accept_contract,
             )
-            persona_models.follow(self._registry, version)
+            self._followed_by_personas(version)
             changed = version.version not in before
             overruled = (
                 f"despite the gate: {despite_gate}" if despite_gate else "",
@@ -61,11 +64,16 @@ class Promoter:
 
     def rollback(self, *, reason: str = "") -> Move:
         """As :func:`churn.promotion.rollback`, which says what is raised."""
-        with self._attempt("rollback", CLASSIFIER) as told:
+        with self._attempt("rollback", self._registry.name) as told:
             version = promotion.rollback(self._registry, by=self._in_history, reason=reason)
-            persona_models.follow(self._registry, version)
-            told.update(subject=f"{CLASSIFIER} version {version.version}", outcome=audit.DONE, detail=reason)
+            self._followed_by_personas(version)
+            told.update(subject=f"{self._registry.name} version {version.version}", outcome=audit.DONE, detail=reason)
             return Move(version, True)
+
+    def _followed_by_personas(self, version: Version) -> None:
+        """Each version of the classifier carries its personas; no other kind has any."""
+        if self._registry.kind is CLASSIFIER:
+            persona_models.follow(self._registry, version)
 
     @contextmanager
     def _attempt(self, action: str, subject: str) -> Iterator[dict[str, Any]]:

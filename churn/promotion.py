@@ -4,6 +4,7 @@ import logging
 
 from churn import history
 from churn.errors import ContractError, NoChampion, Refused, RefusedModel
+from churn.kinds import Loaded
 from churn.registry import Registry, Version
 from churn.versions import CONTRACT_ACCEPTED
 
@@ -11,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def promote(
-    registry: Registry,
+    registry: Registry[Loaded],
     number: str,
     *,
     by: str,
@@ -61,7 +62,7 @@ def promote(
     )
 
 
-def rollback(registry: Registry, *, by: str, reason: str = "") -> Version:
+def rollback(registry: Registry[Loaded], *, by: str, reason: str = "") -> Version:
     """Put the version back into service that the present one has replaced.
 
     Raises:
@@ -78,7 +79,7 @@ def rollback(registry: Registry, *, by: str, reason: str = "") -> Version:
     return registry.move(version, by=by, how=history.ROLLBACK, reason=reason)
 
 
-def _champion(registry: Registry) -> Version | None:
+def _champion(registry: Registry[Loaded]) -> Version | None:
     try:
         return registry.champion()
     except NoChampion:
@@ -89,7 +90,7 @@ def _named(version: Version) -> str:
     return f"{version.name} version {version.version}"
 
 
-def _doubt(registry: Registry, version: Version, champion: Version | None, accepted: bool) -> str:
+def _doubt(registry: Registry[Loaded], version: Version, champion: Version | None, accepted: bool) -> str:
     """What the gate's verdict leaves open; empty where nothing is.
 
     Args:
@@ -99,10 +100,10 @@ def _doubt(registry: Registry, version: Version, champion: Version | None, accep
         return ""
     if version.refused:
         return f"the gate has refused it: {version.refused}"
+    if version.tags.get("gate") != "passed" and (champion or registry.kind.first_needs_gate):
+        return "the gate has not judged it"
     if champion is None:
         return ""
-    if version.tags.get("gate") != "passed":
-        return "the gate has not judged it"
     against = version.tags.get("gate_against", "")
     if against != champion.version and not (accepted and not against):
         rival = f"version {against}" if against else "no champion"
@@ -111,7 +112,7 @@ def _doubt(registry: Registry, version: Version, champion: Version | None, accep
     return ""
 
 
-def _contract_change(registry: Registry, rows: str, champion: Version | None) -> str:
+def _contract_change(registry: Registry[Loaded], rows: str, champion: Version | None) -> str:
     """What a caller would have to change; empty where nothing is.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from mlflow.exceptions import MlflowException
 
@@ -15,9 +15,11 @@ from churn import contract as contracts
 from churn import history
 from churn.errors import ChurnError, NoChampion, RefusedModel, Unavailable, UnknownVersion
 from churn.history import Change, Term
+from churn.kinds import DEFAULT, Kind, Model
 from churn.mlflow_client import absent
 from churn.peek import CHAMPION, CLASSIFIER
-from churn.scoring import CONTRACT_FILE, Scorer, load_scorer
+from churn.scoring import CONTRACT_FILE
+from churn.settings import Settings
 from churn.tracking import Tracking, run_id
 from churn.versions import Version, describe
 
@@ -33,8 +35,18 @@ _PROMOTED = "promoted_at"
 __all__ = ["CHALLENGER", "CHAMPION", "CLASSIFIER", "FINGERPRINT", "Registry", "Term", "Version"]
 
 
-class Registry(Tracking):
-    """The versions of :data:`CLASSIFIER`, the aliases that name two of them, and their history."""
+class Registry(Tracking, Generic[Model]):
+    """The versions of one kind of model, the aliases that name two of them, and their history.
+
+    Args:
+        patient: as :class:`churn.mlflow_client.Connection` takes it.
+        kind: left out, the classifier.
+    """
+
+    def __init__(self, settings: Settings, *, patient: bool = True, kind: Kind[Model] = DEFAULT) -> None:
+        super().__init__(settings, patient=patient)
+        self.kind = kind
+        self.name = kind.name
 
     def champion(self) -> Version:
         """The version in service.
@@ -44,10 +56,16 @@ class Registry(Tracking):
             Unavailable: the registry does not answer.
         """
         with self.asked("find the champion"):
-            _, past = self._state()
+            aliases, past = self._state()
             if not past or past[-1].version == history.NOTHING:
-                raise NoChampion(f"no version of {CLASSIFIER} is in service yet: train one first")
-            return self._described([self.client.get_model_version(CLASSIFIER, past[-1].version)], past)[0]
+                raise NoChampion(f"no version of {self.name} is in service yet: {self._why_none(aliases, past)}")
+            return self._described([self.client.get_model_version(self.name, past[-1].version)], past)[0]
+
+    def _why_none(self, aliases: Mapping[str, str], past: Sequence[Change]) -> str:
+        number = aliases.get(CHALLENGER)
+        found = [self.client.get_model_version(self.name, number)] if number else []
+        refused = [one.refused for one in self._described(found, past) if one.refused]
+        return f"the gate has refused version {number}: {refused[0]}" if refused else "train one first"
 
     def challenger(self) -> Version | None:
         """The version that was registered last and has not been in service, if there is one."""
@@ -56,7 +74,7 @@ class Registry(Tracking):
             number = aliases.get(CHALLENGER)
             if number is None or number == aliases.get(CHAMPION):
                 return None
-            return self._described([self.client.get_model_version(CLASSIFIER, number)], past)[0]
+            return self._described([self.client.get_model_version(self.name, number)], past)[0]
 
     def version(self, number: str) -> Version:
         """One version.
@@ -65,14 +83,14 @@ class Registry(Tracking):
             UnknownVersion: there is none of that number.
         """
         unknown = UnknownVersion(
-            f"{CLASSIFIER} has no version {str(number)[:50]!r}; `churn history` lists those it has"
+            f"{self.name} has no version {str(number)[:50]!r}; `churn history --model {self.name}` lists those it has"
         )
         if not (number.isascii() and number.isdigit() and len(number) < 10):
             raise unknown
         with self.asked("find a version"):
             _, past = self._state()
             try:
-                found = self.client.get_model_version(CLASSIFIER, number)
+                found = self.client.get_model_version(self.name, number)
             except MlflowException as error:
                 if absent(error):
                     raise unknown from error
@@ -83,26 +101,26 @@ class Registry(Tracking):
         """Every version, newest first."""
         with self.asked("list the versions"):
             _, past = self._state()
-            return self._described(self._search(f"name='{CLASSIFIER}'"), past)
+            return self._described(self._search(f"name='{self.name}'"), past)
 
-    def trained_on(self, fingerprint: str, champion: Version) -> bool:
-        """Whether a version with this fingerprint has come after the champion and met the gate."""
+    def trained_on(self, fingerprint: str, champion: Version | None) -> bool:
+        """Whether a version with this fingerprint has met the gate, and come after the champion where there is one."""
         with self.asked("look for a training"):
-            found = self._search(f"name='{CLASSIFIER}' and tags.{FINGERPRINT}='{fingerprint}'") if fingerprint else []
+            found = self._search(f"name='{self.name}' and tags.{FINGERPRINT}='{fingerprint}'") if fingerprint else []
             judged = [one for one in found if one.tags.get("gate") in ("passed", "refused")]
-            return any(int(one.version) > int(champion.version) for one in judged)
+            return any(champion is None or int(one.version) > int(champion.version) for one in judged)
 
     def register(self, run_uri: str, tags: Mapping[str, str] = {}) -> Version:
         """Register a run's model as the challenger. A run is registered once, however often this is called."""
         run = run_id(run_uri)
         with self.asked("register a version"), self.as_default():
-            known = self._search(f"name='{CLASSIFIER}' and run_id='{run}'")
+            known = self._search(f"name='{self.name}' and run_id='{run}'")
             number = str(known[0].version) if known else self._create(run, tags)
             if known:
                 self._tag(number, tags)
             _, past = self._state()
             if number not in {change.version for change in past}:
-                self.client.set_registered_model_alias(CLASSIFIER, CHALLENGER, number)
+                self.client.set_registered_model_alias(self.name, CHALLENGER, number)
             return self.version(number)
 
     def judged(self, version: Version, tags: Mapping[str, str]) -> Version:
@@ -138,13 +156,13 @@ class Registry(Tracking):
                 before = aliases.get(CHAMPION, history.NOTHING)
                 change = history.begin(number, before=before, by=by, how=how, reason=reason)
                 self._keep(change)
-                self.client.set_registered_model_alias(CLASSIFIER, CHAMPION, number)
+                self.client.set_registered_model_alias(self.name, CHAMPION, number)
                 moved = datetime.now(UTC)
                 # of two at once only the later one finds its own version: the other came before it
-                alone = _aliases(self.client.get_registered_model(CLASSIFIER)).get(CHAMPION) == number
+                alone = _aliases(self.client.get_registered_model(self.name)).get(CHAMPION) == number
                 self._keep(replace(change, done=moved if alone else change.begun))
             if aliases.get(CHALLENGER) == number:
-                self.client.delete_registered_model_alias(CLASSIFIER, CHALLENGER)
+                self.client.delete_registered_model_alias(self.name, CHALLENGER)
         return self.version(number)
 
     def history(self) -> list[Term]:
@@ -183,14 +201,14 @@ class Registry(Tracking):
                 raise _download_error(error)(f"{version.name} version {version.version}: {error}") from error
         return folder
 
-    def load(self, version: Version) -> Scorer:
+    def load(self, version: Version) -> Model:
         """Download a version and read it without unpickling anything.
 
         Raises:
             RefusedModel: it lacks a part, or holds what is not trusted.
         """
         with self._fetched(version) as folder:
-            return load_scorer(folder, version.model)
+            return self.kind.load(folder, version.model)
 
     def contract(self, version: Version) -> contracts.Contract:
         """The contract that a version was trained under.
@@ -223,34 +241,34 @@ class Registry(Tracking):
     def _look(self) -> tuple[dict[str, str], list[Change], Change | None]:
         """The aliases, the changes that led to them, and of these the one that is not kept yet."""
         try:
-            model = self.client.get_registered_model(CLASSIFIER)
+            model = self.client.get_registered_model(self.name)
         except MlflowException as error:
             if absent(error):
                 return {}, [], None
             raise
         aliases, kept = _aliases(model), history.read(model.tags)
         live = aliases.get(CHAMPION, history.NOTHING)
-        promoted = self.client.get_model_version(CLASSIFIER, live).tags.get(_PROMOTED) if live and not kept else None
+        promoted = self.client.get_model_version(self.name, live).tags.get(_PROMOTED) if live and not kept else None
         past = history.reconciled(kept, live, promoted)
         keys = {change.key for change in kept}
         return aliases, past, next((change for change in past[-1:] if change.key not in keys), None)
 
     def _keep(self, change: Change) -> None:
-        self.client.set_registered_model_tag(CLASSIFIER, change.key, change.dump())
+        self.client.set_registered_model_tag(self.name, change.key, change.dump())
 
     def _tag(self, number: str, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
-            self.client.set_model_version_tag(CLASSIFIER, number, name, value)
+            self.client.set_model_version_tag(self.name, number, name, value)
 
     def _create(self, run: str, tags: Mapping[str, str]) -> str:
         try:
-            self.client.create_registered_model(CLASSIFIER)
+            self.client.create_registered_model(self.name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         model_id = self.client.get_run(run).outputs.model_outputs[0].model_id
         made = self.client.create_model_version(
-            CLASSIFIER, source=f"models:/{model_id}", run_id=run, tags=dict(tags), model_id=model_id
+            self.name, source=f"models:/{model_id}", run_id=run, tags=dict(tags), model_id=model_id
         )
         return str(made.version)
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 METADATA = MetaData()
@@ -123,6 +124,8 @@ customer_scores = Table(
     Column("held_out", Boolean, nullable=False),
     Column("reasons", Text, nullable=False),
     Column("features", Text, nullable=False),
+    Column("recommendations", Text, nullable=False, server_default="[]"),
+    Column("control", Boolean, nullable=False, server_default=false()),
     Index("ix_customer_scores_probability", "run_id", "probability", "customer_id", "persona", "revenue_at_risk"),
     Index("ix_customer_scores_risk", "run_id", "risk", "revenue_at_risk", "customer_id", "persona", "probability"),
     Index("ix_customer_scores_revenue", "run_id", "revenue_at_risk", "customer_id", "persona"),
@@ -177,6 +180,27 @@ monitoring_runs = Table(
     Column("report", Text, nullable=False),
     Column("figures", Text, nullable=False),
 )
+
+# --- what became of recommendations (churn.interactions)
+interactions = Table(
+    "interactions",
+    METADATA,
+    Column("id", _COUNTED, primary_key=True),
+    Column("customer_id", String(250), nullable=False),
+    Column("item", String(250), nullable=False),
+    Column("event", String(10), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("received", Moment, nullable=False),
+    Column("by", String(250), nullable=False),
+    Column("key", String(64)),
+    Column("digest", String(64)),
+    Column("version", String(20)),
+    Index("ix_interactions_customer_id", "customer_id", "at"),
+    Index("ix_interactions_item", "item", "event", "customer_id"),
+    Index("ix_interactions_key", "key", unique=True),
+)
+"""``key`` is a hash of what it is told apart by, so that it is kept once; null where nothing does. ``digest``
+is the hash of what was said under it."""
 
 # --- files that are scored for a caller of the API (churn.score_jobs)
 score_jobs = Table(

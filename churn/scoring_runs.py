@@ -47,6 +47,8 @@ class Line(NamedTuple):
     held_out: bool
     reasons: str
     features: str
+    recommendations: str = "[]"
+    control: bool = False
 
 
 @contextmanager

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     """How far a challenger's calibration error may exceed what chance explains."""
     seed: int = Field(default=20, ge=0, le=2**32 - 1)
     """Seed of the folds and the models."""
+    recommender_schedule: str = Field(default="30 3 * * 1", pattern=_CRON)
+    """When `recommender_training` runs by itself, as cron (UTC)."""
+    gate_ndcg: float = Field(default=0.02, ge=0)
+    """By how much a challenging recommender's nDCG@5 on the gate set may fall short of that in service."""
     reload_seconds: float = Field(default=5, gt=0)
     """How often the API asks the registry which version is in service."""
 
@@ -95,6 +99,8 @@ class Settings(BaseSettings):
     """A file that holds that address, as secrets are kept."""
     prediction_days: int = Field(default=30, ge=0, le=36_500)
     """For how many days the predictions served are kept in the store; 0: they are not."""
+    refused_days: int = Field(default=90, ge=0, le=36_500)
+    """For how many days what a customer has refused is not recommended to him again; 0: it is, at once."""
 
     scoring_schedule: str = Field(default="0 4 * * *", pattern=_CRON)
     """When `churn_scoring` scores the customer base whether or not anything has changed, as cron (UTC)."""

@@ -1,8 +1,8 @@
 """What the processes of one machine share on its disk: copies of versions, and what is in service.
 
-    CHURN_HOME/serving/
+    CHURN_HOME/serving/<name>/          one kind of model
         state.json                      what is in service, what was before, what is refused
-        <name>/<version>/<run id>/      a copy, complete or absent, with the hash of each file
+        <version>/<run id>/             a copy, complete or absent, with the hash of each file
 
 Of the API's workers one asks the registry; the others follow the state. The command line shares
 the copies. The run's id is part of the path, since a registry that is made anew counts its
@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -20,15 +21,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Generic
 
 from pydantic import TypeAdapter, ValidationError
 
+from churn import kinds
 from churn.errors import NotReady
-from churn.scoring import ModelVersion, Scorer, load_scorer
+from churn.kinds import Kind, Model
+from churn.scoring import ModelVersion
 from churn.settings import make_folder
 
 if TYPE_CHECKING:
+    from churn.kinds import Loaded
     from churn.peek import Named
     from churn.registry import Registry
     from churn.versions import Version
@@ -48,6 +52,13 @@ class Served:
     """ISO 8601"""
     metrics: dict[str, float | None]
     provenance: dict[str, str]
+
+    @classmethod
+    def of(cls, version: "Version") -> "Served":
+        """What a registered version says of itself."""
+        figures = {name: value if math.isfinite(value) else None for name, value in version.metrics.items()}
+        since = version.since.isoformat()
+        return cls(version.name, version.version, version.run_id, since, figures, version.provenance)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -77,30 +88,33 @@ class State:
 _STATE: TypeAdapter[State] = TypeAdapter(State)
 
 
-class Shelf:
-    """The folder ``CHURN_HOME/serving``."""
+class Shelf(Generic[Model]):
+    """The folder of one kind of model in ``CHURN_HOME/serving``."""
 
-    def __init__(self, home: Path) -> None:
-        self.folder = home / "serving"
+    def __init__(self, home: Path, kind: Kind[Model] = kinds.DEFAULT) -> None:
+        self.folder = home / "serving" / kind.name
+        self._kind = kind
         self._path = self.folder / "state.json"
-        self._lead: IO[str] | None = None
+        # where the state stood while there was one kind: read until a new one is written
+        self._old_path = home / "serving" / "state.json" if kind is kinds.CLASSIFIER else self._path
 
     def stamp(self) -> tuple[int, int]:
         """What changes whenever the state is written."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return 0, 0
-        return found.st_ino, found.st_mtime_ns
+        for path in (self._path, self._old_path):
+            with suppress(OSError):
+                found = path.stat()
+                return found.st_ino, found.st_mtime_ns
+        return 0, 0
 
     def read(self) -> State:
         """The state that was written last; that of a new machine where there is none, or a broken one."""
+        path = self._path if self._path.exists() else self._old_path
         try:
-            return _STATE.validate_json(self._path.read_bytes())
+            return _STATE.validate_json(path.read_bytes())
         except FileNotFoundError:
             return State()
         except (OSError, ValidationError) as error:
-            log.warning("%s cannot be read, and is written anew: %s", self._path, str(error).splitlines()[0])
+            log.warning("%s cannot be read, and is written anew: %s", path, str(error).splitlines()[0])
             return State()
 
     def write(self, state: State) -> None:
@@ -127,22 +141,6 @@ class Shelf:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
-    def lead(self) -> bool:
-        """Whether this worker is the one that asks the registry; who was first, until it ends.
-
-        Raises:
-            NotReady: the folder cannot be made or written.
-        """
-        if self._lead is None:
-            handle = self._open("leader")
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                handle.close()
-                return False
-            self._lead = handle
-        return True
-
     def _open(self, name: str) -> IO[str]:
         make_folder(self.folder)
         try:
@@ -151,21 +149,21 @@ class Shelf:
             raise NotReady(f"{self.folder / name}: {error.strerror or error}") from error
 
     def place(self, version: "Served | Version | Named") -> Path:
-        return self.folder / version.name / version.version / (version.run_id or "no-run")
+        return self.folder / version.version / (version.run_id or "no-run")
 
-    def load(self, version: "Served | Version | Named") -> Scorer:
+    def load(self, version: "Served | Version | Named") -> Model:
         """Read a version from its copy.
 
         Raises:
             FileNotFoundError: there is no copy, or no whole one.
-            RefusedModel: as :func:`churn.scoring.load_scorer`.
+            RefusedModel: it does not load, as its kind says.
         """
         place = self.place(version)
         if not _is_whole(place):
             raise FileNotFoundError(f"{place}: no whole copy of {version.name} version {version.version}")
-        return load_scorer(place, ModelVersion(version.name, version.version))
+        return self._kind.load(place, ModelVersion(version.name, version.version))
 
-    def fetch(self, registry: "Registry", version: "Version") -> None:
+    def fetch(self, registry: "Registry[Loaded]", version: "Version") -> None:
         """Have a whole copy of a version. Call it under :meth:`locked`.
 
         Raises:
@@ -189,7 +187,7 @@ class Shelf:
     def prune(self, state: State, *more: "Version") -> None:
         """Remove the copies that nobody will go back to at once. Call it under :meth:`locked`."""
         kept = {self.place(served) for served in (state.live, state.previous, *more) if served}
-        for place in self.folder.glob("*/*/*"):
+        for place in self.folder.glob("*/*"):
             if place not in kept:
                 self._discard(place)
                 with suppress(OSError):  # another run's copy may stand beside it

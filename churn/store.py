@@ -22,7 +22,7 @@ from churn.settings import Settings
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration. A database that says so is ready, without a look at the migrations."""
 LONGEST_KEY = 250
 """Characters of the name of a run."""
@@ -51,6 +51,12 @@ class Store:
     def name(self) -> str:
         """Where it is, as a person may read it."""
         return self._database.name
+
+    @property
+    def stamp(self) -> object:
+        """What is another after a change, by whichever process, while a connection is open; None where only
+        asking would tell."""
+        return self._database.stamp
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -150,6 +156,16 @@ class Store:
             self._database.close()
 
 
+@contextmanager
+def existing(settings: Settings) -> Iterator[Store | None]:
+    """The store until the block ends; None where there is none yet, which this does not make."""
+    store = Store(settings)
+    try:
+        yield store if store.revision() is not None else None
+    finally:
+        store.close()
+
+
 def fit_key(name: str) -> str:
     """The name of a run as the tables hold it: of one that is too long, the beginning and a hash of all of it."""
     if len(name) <= LONGEST_KEY:
@@ -171,4 +187,4 @@ def _told(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-__all__ = ["METADATA", "MIGRATIONS", "REVISION", "Store", "api_keys", "audit", "fit_key", "predictions"]
+__all__ = ["METADATA", "MIGRATIONS", "REVISION", "Store", "api_keys", "audit", "existing", "fit_key", "predictions"]

@@ -1,6 +1,6 @@
 """Logging a training: each candidate is a run with its figures and its model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -25,23 +25,29 @@ _NEEDED = ("scikit-learn", "skops", "pandas", "lightgbm")
 """What reads a pipeline outside of this platform, with `mlflow models serve` or `pyfunc.load_model`."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A fitted pipeline and all that a registered version is to say of it."""
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A fitted model, of whatever kind, and all that its run is to say of it."""
 
     name: str
-    pipeline: "Pipeline"
     contract: contracts.Contract
-    parts: Sequence[Path]
-    """The files that travel with the model, as :func:`churn.packaging.write_parts` makes them."""
     metrics: dict[str, float]
     per_fold: Sequence[dict[str, float]]
     params: dict[str, Any]
     provenance: dict[str, str]
-    example: "pd.DataFrame"
-    """A few raw rows, shown with the model."""
     reports: Sequence[Path] = ()
     """Files that are shown with the run and not served: plots, tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Trained):
+    """A fitted pipeline."""
+
+    pipeline: "Pipeline"
+    parts: Sequence[Path]
+    """The files that travel with the model, as :func:`churn.packaging.write_parts` makes them."""
+    example: "pd.DataFrame"
+    """A few raw rows, shown with the model."""
 
 
 class Tracking(Connection):
@@ -49,18 +55,26 @@ class Tracking(Connection):
 
     def log_candidate(self, candidate: Candidate) -> str:
         """Log a fitted candidate as a run with its model; returns ``runs:/<id>``."""
+        return self.log_run(candidate, lambda: _log_model(candidate))
+
+    def log_run(self, trained: Trained, log_model: Callable[[], None], experiment: str = EXPERIMENT) -> str:
+        """Log a training as a run; returns ``runs:/<id>``.
+
+        Args:
+            log_model: logs the model to the run that is active.
+        """
         import mlflow
 
         with self.asked("log a run"), self.as_default():
-            with mlflow.start_run(experiment_id=self.experiment(), run_name=candidate.name) as run:
-                mlflow.set_tags({"candidate": candidate.name, **candidate.provenance})
-                mlflow.log_params(candidate.params)
-                for fold, figures in enumerate(candidate.per_fold):
+            with mlflow.start_run(experiment_id=self.experiment(experiment), run_name=trained.name) as run:
+                mlflow.set_tags({"candidate": trained.name, **trained.provenance})
+                mlflow.log_params(trained.params)
+                for fold, figures in enumerate(trained.per_fold):
                     mlflow.log_metrics({f"fold_{name}": value for name, value in figures.items()}, step=fold)
-                mlflow.log_metrics(candidate.metrics)
-                for report in candidate.reports:
+                mlflow.log_metrics(trained.metrics)
+                for report in trained.reports:
                     mlflow.log_artifact(str(report), _REPORTS)
-                _log_model(candidate)
+                log_model()
             return f"runs:/{run.info.run_id}"
 
     def run_metrics(self, run_uri: str) -> dict[str, float]:

@@ -128,14 +128,11 @@ def kept(settings: "Settings") -> Iterator[Kept]:
     Raises:
         Unavailable, NotReady: the store cannot be asked: there may be outcomes that nobody sees.
     """
-    from churn.store import Store
+    from churn.store import existing
 
-    store = Store(settings)
-    try:
-        if store.revision() is not None:
+    with existing(settings) as store:
+        if store is not None:
             yield from newest(store)
-    finally:
-        store.close()
 
 
 def join(

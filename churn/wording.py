@@ -60,18 +60,18 @@ def _phrase(title: str, label: str | None) -> tuple[str, bool]:
     """How a value of a category is spoken of, None being a missing one, and whether in the plural."""
     many = _is_plural(title)
     if label is None:
-        return f"Unknown {_inside(title)}", many
+        return f"Unknown {inside(title)}", many
     words, lower = label.split(), label.lower()
     if lower in _YES:
         return _first_up(title), many
     if lower in _NO and not _is_statement(title):
-        return f"No {_inside(title)}", many
+        return f"No {inside(title)}", many
     combines = _PLAIN.fullmatch(label) and len(words) <= _MOST_WORDS
     if not combines or _is_statement(title) or words[0].lower() in ("no", "not"):
-        return f"{_first_up(title)}: {_inside(label)}", False
+        return f"{_first_up(title)}: {inside(label)}", False
     if words[-1].lower() == title.split()[-1].lower():  # "Gold plan", of the column "Plan"
         return _first_up(label), many
-    return f"{_first_up(label)} {_inside(title)}", many
+    return f"{_first_up(label)} {inside(title)}", many
 
 
 def _is_statement(title: str) -> bool:
@@ -95,6 +95,6 @@ def _first_up(text: str) -> str:
     return first + text[1:] if len(first) == 1 else text  # "ß" would become two letters
 
 
-def _inside(text: str) -> str:
+def inside(text: str) -> str:
     """A text within a sentence; what is written in capitals, such as DSL, stays as it is."""
     return text if len(text) > 1 and not text[1].islower() else text[:1].lower() + text[1:]

@@ -42,6 +42,14 @@ def champion(settings: Settings):
 
 
 @pytest.fixture(scope="session")
+def recommender_champion(settings: Settings, champion):
+    """The recommender in service after a whole training beside that classifier."""
+    from churn import recommender_jobs
+
+    return recommender_jobs.train_recommender(settings, folds=2)
+
+
+@pytest.fixture(scope="session")
 def scorer(settings: Settings, champion):
     from churn.registry import Registry
 

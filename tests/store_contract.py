@@ -22,18 +22,23 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from churn import audit, prediction_log, scoring_runs
+from churn import audit, interaction_records, interactions, prediction_log, scoring_runs
 from churn.customer_list import Order, Sort, Wish, page
 from churn.customer_scores import CustomerScores, Run
 from churn.customer_scores import Row as Score
 from churn.errors import ChurnError, NotReady, Refused, Unavailable
+from churn.interaction_reading import Interaction
+from churn.interaction_records import record as tell
 from churn.keys import Key, Keys, hash_of, new_secret
 from churn.monitoring_log import Look, calls, keep, latest
 from churn.prediction_log import Row
+from churn.schema import customer_scores
 from churn.settings import Settings, load
 from churn.store import METADATA, MIGRATIONS, REVISION, Store
 from tests.conftest import ROOT
@@ -444,8 +449,9 @@ def a_scoring_is_whole_or_not_there(url: str, _: Path) -> None:
             line.customer_id for line in people
         )
         assert scores.find('x"y,z\\.\n') == Score(
-            'x"y,z\\.\n', 0.0, 0, "low", None, None, None, -1.0, False, [{"text": "ü"}], [0, None]
-        )
+            'x"y,z\\.\n', 0.0, 0, "low", None, None, None, -1.0, False, [{"text": "ü"}], [0, None],
+            [{"item": 'a "gift"', "score": 0.5}], True,
+        )  # fmt: skip
         for sort in get_args(Sort):
             down, up = (
                 [row.customer_id for row in page(store, run, Wish(sort=sort, order=order, limit=500))[0]]
@@ -544,6 +550,134 @@ def who_records_outcomes_keeps_nobody_else_waiting(url: str, _: Path) -> None:
             pass
 
 
+def a_database_of_the_revision_before_keeps_its_rows(url: str, _: Path) -> None:
+    """They get what the columns that are new to them are by default."""
+    with opened(url) as store:
+        with store._database.migrating() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0002")
+        assert store.revision() == "0002"
+        with store._database.transaction(writes=True) as connection:
+            for table, values in _ROWS_OF_0002.items():
+                names, marks = (", ".join(sign.format(name) for name in values) for sign in ('"{}"', ":{}"))
+                connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)  # noqa: S608
+        assert store.migrate() == REVISION == store.revision()
+        found = CustomerScores(store).find("C1")
+        assert found
+        assert (found.probability, found.reasons, found.features) == (0.25, [], [1, None])
+        with store.read() as connection:
+            told = connection.execute(sa.select(customer_scores.c.recommendations, customer_scores.c.control)).all()
+            assert [tuple(one) for one in told] == [("[]", False)]
+            assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+_NOW = "2026-03-01 00:00:00.000000"
+_ROWS_OF_0002: dict[str, dict[str, object]] = {
+    "scoring_runs": {
+        "id": 1, "key": "old", "state": "whole", "started": _NOW, "ended": _NOW, "model": "m", "version": "1",
+        "source": "s", "data_hash": "0", "customers": 1, "left": 0, "model_run": "r", "facts": '{"columns": []}',
+    },
+    "customer_scores": {
+        "run_id": 1, "customer_id": "C1", "probability": 0.25, "prediction": 0, "risk": "low", "revenue_at_risk": 0,
+        "expected_profit": 0, "held_out": False, "reasons": "[]", "features": "[1, null]",
+    },
+}  # fmt: skip
+
+
+def an_interaction_is_kept_once(url: str, _: Path) -> None:
+    """By its key; of two callers each has his own; without one by its moment."""
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    told = [Interaction(0, "C1", "gift", "shown", key="a"), Interaction(1, "C1", "gift", "accepted", at, "7")]
+    with opened(url) as store:
+        first = tell(store, told, by="crm")
+        assert [one[1:4] for one in first.kept] == [("C1", "gift", "shown"), ("C1", "gift", "accepted")]
+        assert (first.kept[1].at, first.kept[1].version, first.new) == (at, "7", 2)
+        assert abs(first.kept[0].at - datetime.now(UTC)) < timedelta(minutes=1)
+        again = tell(store, told, by="crm")
+        assert again == (first.kept, 0)
+        assert tell(store, told[1:], by="web").new == 0
+        assert tell(store, told[:1], by="web").new == 1
+        with pytest.raises(Refused, match="'a' was used before"):
+            tell(store, [told[1], replace(told[0], event="refused")], by="crm")
+        twice = tell(store, [replace(told[0], key="b"), replace(told[0], key="b")], by="crm")
+        assert (twice.new, len({one.id for one in twice.kept})) == (1, 1)
+        assert tell(store, [replace(told[0], key=None)] * 2, by="crm").new == 2
+        assert tell(store, [replace(told[0], key="c")], by="crm", dry_run=True).new == 1
+        found, total = interactions.page(store, "C1", 1, 3)
+        assert (total, [one.event for one in found]) == (6, ["shown"] * 3)
+        assert interactions.page(store, "C1", 2, 3)[0][-1] == first.kept[1]
+        assert interactions.page(store, "C1\0", 1, 3) == ([], 0)
+
+
+def a_body_is_kept_once_by_its_request_key(url: str, _: Path) -> None:
+    told = [Interaction(row, f"C{row % 700}", "gift", "shown") for row in range(1_200)]
+    with opened(url) as store:
+        first = tell(store, told, by="crm", request_key="r")
+        assert first.new == 1_200
+        assert [one.customer_id for one in first.kept] == [one.customer_id for one in told]
+        assert tell(store, told, by="crm", request_key="r") == (first.kept, 0)
+        for other in (told[:1], [*told, told[0]], told[::-1]):
+            with pytest.raises(Refused, match="'r' was used before"):
+                tell(store, other, by="crm", request_key="r")
+        assert tell(store, told[:1], by="web", request_key="r").new == 1
+
+
+def several_who_tell_the_same_at_once_tell_it_once(url: str, _: Path) -> None:
+    told = [Interaction(row, "C1", "gift", "clicked", key=f"k{row}") for row in range(20)]
+
+    def told_by_one(_: int) -> interaction_records.Recorded:
+        with opened(url) as own:
+            return tell(own, told, by="crm")
+
+    with opened(url) as store, ThreadPoolExecutor(4) as pool:
+        store.migrate()
+        found = list(pool.map(told_by_one, range(4)))
+        assert sorted(one.new for one in found) == [0, 0, 0, 20]
+        assert len({tuple(one.kept) for one in found}) == 1
+
+
+def the_last_answer_of_a_customer_counts(url: str, _: Path) -> None:
+    now = datetime.now(UTC)
+
+    def told(customer: str, item: str, *events: str) -> list[Interaction]:
+        days = range(len(events), 0, -1)
+        return [
+            Interaction(0, customer, item, event, now - timedelta(days=day))
+            for day, event in zip(days, events, strict=True)
+        ]
+
+    with opened(url) as store:
+        tell(
+            store,
+            told("C1", "gift", "shown", "refused")
+            + told("C1", "discount", "refused", "clicked", "accepted")
+            + told("C2", "gift", "accepted", "refused", "clicked")
+            + told("C3", "gift", "clicked")
+            + told("C3", "visit", "shown")
+            + [Interaction(0, "C1", "visit", "refused", now - timedelta(days=91))],
+            by="crm",
+        )
+        since = now - timedelta(days=90)
+        both = interactions.known(store, "C1", since)
+        assert both == (frozenset({"gift"}), frozenset({"discount"}))
+        assert interactions.known(store, "C1", now - timedelta(days=99)).refused == {"gift", "visit"}
+        for nobody in ("C3", "C4", "C1\0", "c1"):
+            assert interactions.known(store, nobody, since) == (frozenset(), frozenset())
+        newest, answered = interactions.answered(store, since, 0, 9)
+        assert answered == {"C1", "C2"}
+        assert interactions.answered(store, since, newest, 9) == (newest, set())
+        assert len(interactions.answered(store, since, 0, 1)[1]) == 1
+        assert interactions.all_known(store, since) == {"C1": both, "C2": (frozenset({"gift"}), frozenset())}
+        told_of = {"gift": (3, 1, 2), "discount": (1, 1, 1), "visit": (2, 0, 1)}
+        assert interactions.offer_counts(store, [*told_of, "boat"]) == told_of
+        assert interactions.offer_counts(store, ["gift"]) == {"gift": (3, 1, 2)}
+        assert list(interactions.weights(store)) == [
+            ("C1", "discount", 1.0), ("C2", "gift", 0.3), ("C3", "gift", 0.3),
+        ]  # fmt: skip
+
+
 def _scored(store: Store, key: str, lines: Sequence[scoring_runs.Line], keep: int = 1) -> None:
     with scoring_runs.alone(store):
         run = scoring_runs.Writing(store, _run(key))
@@ -560,7 +694,7 @@ def _line(number: int) -> scoring_runs.Line:
     revenue = chance * (value or 0)
     return scoring_runs.Line(
         name, chance, int(chance > 0.2), band, f"p{number % 3}" if number else None, value, revenue, chance - 1,
-        number % 2 == 1, '[{"text":"ü"}]', f"[{number},null]",
+        number % 2 == 1, '[{"text":"ü"}]', f"[{number},null]", '[{"item":"a \\"gift\\"","score":0.5}]', number == 0,
     )  # fmt: skip
 
 
@@ -610,6 +744,11 @@ CHECKS: Sequence[Check] = (
     a_scoring_is_whole_or_not_there,
     what_is_read_while_a_scoring_ends_is_read_once_more,
     a_name_of_a_run_may_be_long,
+    a_database_of_the_revision_before_keeps_its_rows,
+    an_interaction_is_kept_once,
+    a_body_is_kept_once_by_its_request_key,
+    several_who_tell_the_same_at_once_tell_it_once,
+    the_last_answer_of_a_customer_counts,
 )
 """Each takes the address of an empty database, and a folder of its own."""
 POSTGRESQL_CHECKS: Sequence[Check] = (

@@ -5,42 +5,28 @@ The steps are those of ``churn.monitoring``.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import CronTriggerTimetable, dag, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk import CronTriggerTimetable, task
+from churn_pipeline import pipeline, told
 
 from churn import monitoring, settings
-from churn.errors import ChurnError, InvalidData, NoChampion, NotReady, Unavailable, UnreadableFile
+from churn.errors import NoChampion, NotReady, UnreadableFile
 
 log = logging.getLogger(__name__)
 SETTINGS = settings.load()
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """Wrong rows stay wrong however often one tries; an outage passes; without a champion that can be looked
-    at, of the present contract, nothing is to do: somebody has yet to train or promote one."""
-    try:
-        yield
-    except (Unavailable, UnreadableFile):  # an outage, or a file that is being copied
-        raise
-    except (NoChampion, NotReady) as error:
-        raise AirflowSkipException(str(error)) from error
-    except InvalidData as error:
-        raise AirflowFailException(error.report()) from error
-    except ChurnError as error:
-        raise AirflowFailException(str(error)) from error
-
-
 @task
 def look(run_id: str) -> dict[str, Any]:
-    """Measure and write down; whether a training is called for, and why."""
-    with told():
+    """Measure and write down; whether a training is called for, and why.
+
+    A file that is being copied is tried again. Without a champion that can be looked at, of the present
+    contract, nothing is to do: somebody has yet to train or promote one.
+    """
+    with told(passing=(UnreadableFile,), idle=(NoChampion, NotReady)):
         found = monitoring.look(SETTINGS, f"churn_monitoring {run_id}")
         return {"retrain": found.retrain, "reason": found.reason}
 
@@ -52,14 +38,10 @@ def decide(found: dict[str, Any]) -> bool:
     return bool(found["retrain"])
 
 
-@dag(
+@pipeline(
     schedule=CronTriggerTimetable(SETTINGS.monitoring_schedule, timezone="UTC"),
     description="Look for drift and at outcomes; a training is started where they are past the thresholds",
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=20)},
-    tags=["churn"],
     doc_md=__doc__,
 )
 def churn_monitoring() -> None:

@@ -4,8 +4,6 @@ It runs when no champion exists or the rows or the contract change (an asset tha
 watches), on a schedule, and by hand with parameters. The steps are those of ``churn.jobs``.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,14 @@ from airflow.sdk import (
     CronTriggerTimetable,
     Param,
     TriggerRule,
-    dag,
     task,
 )
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
+from churn_pipeline import pipeline, told
 from churn_triggers import TrainingIsDue
 
 from churn import jobs, settings
-from churn.errors import ChurnError, InvalidData, Refused, Unavailable
+from churn.errors import Refused
 
 SETTINGS = settings.load()
 TRAINING_ROWS = Asset(
@@ -32,19 +30,6 @@ TRAINING_ROWS = Asset(
     watchers=[AssetWatcher(name="training_is_due", trigger=TrainingIsDue(SETTINGS.watch_seconds))],
 )
 CHAMPION = Asset("churn_champion")
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Wrong rows stay wrong however often one tries; an outage of another service passes."""
-    try:
-        yield
-    except Unavailable:
-        raise
-    except InvalidData as error:
-        raise AirflowFailException(error.report()) from error
-    except ChurnError as error:
-        raise AirflowFailException(str(error)) from error
 
 
 @task
@@ -98,26 +83,19 @@ def judge(version: str, prepared: str, runs: list[str]) -> str:
 @task(outlets=[CHAMPION])
 def promote(version: str, params: dict[str, Any], run_id: str) -> str:
     """Put the challenger into service, if the gate lets it pass; the URI of the version."""
-    with told():
-        try:
-            done = jobs.promote(
-                SETTINGS, version, by=f"Airflow: churn_training {run_id}", accept_contract=params["accept_contract"]
-            )
-        except Refused as error:  # a training that does not better the model has not failed
-            raise AirflowSkipException(str(error)) from error
+    with told(idle=(Refused,)):  # a training that does not better the model has not failed
+        done = jobs.promote(
+            SETTINGS, version, by=f"Airflow: churn_training {run_id}", accept_contract=params["accept_contract"]
+        )
         return f"models:/{done.name}/{done.version}"
 
 
-@dag(
+@pipeline(
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable(SETTINGS.training_schedule, timezone="UTC"), assets=[TRAINING_ROWS]
     ),
     description="Train the candidates on the contract's rows; the better one goes into service if the gate passes it",
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=20)},
-    tags=["churn"],
     doc_md=__doc__,
     params={
         "rows": Param(None, type=["null", "string"], description="A file of rows; empty: the contract's own"),

@@ -1,4 +1,4 @@
-"""Events for Airflow: a new model is due, or the customer base is to be scored anew."""
+"""Events for Airflow: a new model or recommender is due, or the customer base is to be scored anew."""
 
 import asyncio
 import logging
@@ -71,8 +71,21 @@ class TrainingIsDue(_IsDue):
         return {"fingerprint": jobs.fingerprint(current)} if jobs.training_is_due(current) else None
 
 
+class RecommenderTrainingIsDue(_IsDue):
+    """A classifier serves, and there is no recommender yet of the contract and its rows as they are."""
+
+    def _due(self) -> dict[str, str] | None:
+        from churn import recommender_jobs, settings
+
+        current = settings.load()
+        if not recommender_jobs.training_is_due(current):
+            return None
+        return {"fingerprint": recommender_jobs.fingerprint(current)}
+
+
 class ScoringIsDue(_IsDue):
-    """Another champion, whoever has promoted it, or another file of customers, than the store's scores are of."""
+    """Another classifier or recommender in service, whoever has promoted it, or another file of customers,
+    than the store's scores are of."""
 
     def _due(self) -> dict[str, str] | None:
         from churn import portfolio, settings

@@ -160,7 +160,7 @@ def test_wrong_routes_are_problems_too(client, method: str, path: str, status: i
 
 
 def test_what_is_in_service_is_told(client, champion) -> None:
-    (model,) = client.get("/models").get_json()["models"]
+    model = client.get("/models").get_json()["models"][0]
     assert (model["name"], model["version"]) == (champion.name, champion.version)
     assert 0.83 < model["metrics"]["roc_auc"] < 0.87
     assert len(model["data_hash"]) == 64
@@ -185,7 +185,9 @@ def test_the_document_holds_the_contract(client, scorer) -> None:
 
 def test_health(client) -> None:
     assert client.get("/health/live").status_code == 200
-    assert client.get("/health/ready").get_json() == {"status": "ok", "detail": ""}
+    ready = client.get("/health/ready").get_json()
+    assert ready["status"] == "ok"
+    assert ready["detail"].partition(":")[0] in ("", "offer-recommender")  # the classifier has nothing to tell
 
 
 def test_without_airflow_the_pipelines_say_so(client) -> None:

@@ -1,7 +1,6 @@
 """Who changed what is in service, and from where: by each way to do so, over a real registry and a real store."""
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,10 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(made: Path, tmp_path: Path) -> Settings:
-    home = tmp_path / "home"
-    (home / "mlflow").mkdir(parents=True)
-    shutil.copy(made / "home/mlflow/mlflow.db", home / "mlflow")
-    return settings_of.load().model_copy(update={"home": home})
+    return versions.beside(made / "home", tmp_path / "home")
 
 
 @pytest.fixture
@@ -169,6 +165,8 @@ def test_an_attempt_that_fails_is_told_as_such(settings) -> None:
 
     class Ill:
         """A registry whose server goes away in between."""
+
+        name = MODEL
 
         def __init__(self, error: Exception) -> None:
             self.error = error

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from churn import jobs, peek
+from churn import file_jobs, jobs, peek
 from churn.errors import NoChampion, Unavailable
+from churn.kinds import RECOMMENDER
 from churn.registry import Registry
 from churn.settings import Settings
 from churn.shelf import Shelf
@@ -32,6 +33,16 @@ def test_the_first_call_fetches_a_copy_and_the_next_needs_no_mlflow(own: Setting
     assert done.stdout.split() == [champion.version, "False", "False"]
 
 
+def test_the_recommender_has_a_copy_of_its_own_beside_it(own: Settings, champion, recommender_champion) -> None:
+    jobs.champion_scorer(own)
+    found = recommender_champion
+    assert peek.champion(own, RECOMMENDER) == peek.Named(found.name, found.version, found.run_id)
+    for _ in range(2):
+        assert file_jobs.champion(own, RECOMMENDER).model == found.model
+    assert Shelf(own.home, RECOMMENDER).place(found).is_dir()
+    assert Shelf(own.home).place(champion).is_dir()
+
+
 def test_a_broken_copy_is_fetched_anew(own: Settings, champion) -> None:
     jobs.champion_scorer(own)
     part = next(Shelf(own.home).place(champion).rglob("scorer.onnx"))
@@ -43,7 +54,7 @@ def test_a_broken_copy_is_fetched_anew(own: Settings, champion) -> None:
 
 def test_a_copy_is_of_no_use_once_another_version_is_in_service(own: Settings, champion, monkeypatch) -> None:
     jobs.champion_scorer(own)
-    monkeypatch.setattr(peek, "champion", lambda _: peek.Named(champion.name, "99", "another run"))
+    monkeypatch.setattr(peek, "champion", lambda *_: peek.Named(champion.name, "99", "another run"))
     monkeypatch.setattr(Registry, "champion", lambda _: (_ for _ in ()).throw(Unavailable("asked")))
     with pytest.raises(Unavailable, match="asked"):
         jobs.champion_scorer(own)

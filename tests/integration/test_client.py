@@ -53,6 +53,7 @@ def test_every_capability_over_customers_is_reached(api: Client, customers, cham
     assert [band["band"] for band in api.segments().bands] == ["high", "medium", "low"]
     assert api.monitoring() == []
     assert api.outcomes()["outcomes"] == 0
+    assert api.interactions("nobody").total == 0
     for ask in (api.customers, api.portfolio, lambda: api.plan(100.0), lambda: api.customer("nobody")):
         with pytest.raises(Refused) as refusal:
             ask()
@@ -60,6 +61,9 @@ def test_every_capability_over_customers_is_reached(api: Client, customers, cham
     with pytest.raises(Refused) as refusal:
         api.record_outcomes([{"customer_id": True, "churned": 1}])
     assert {fault.field for fault in refusal.value.faults} == {"customer_id", "churned"}
+    with pytest.raises(Refused) as refusal:
+        api.record_interactions([{"customer_id": "nobody", "item": "yacht", "event": "shown"}], key="once")
+    assert {fault.field for fault in refusal.value.faults} == {"item"}
 
 
 @pytest.mark.parametrize("told", [[], {}, {"models": 1}])

@@ -36,7 +36,7 @@ def own(settings: Settings, folder: Path, **changes: object) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def scored(settings: Settings, champion, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def scored(settings: Settings, champion, recommender_champion, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Two scorings: all customers, and then the first 400 rows, some of them with odd ids."""
     folder = tmp_path_factory.mktemp("scored")
     shutil.copy(TELCO / "contract.yaml", folder)
@@ -80,9 +80,22 @@ def test_a_list_says_who_how_many_when_and_by_which_version(get: Get, everyone: 
     assert [one["customer_id"] for one in everyone] == sorted(one["customer_id"] for one in everyone)
     assert set(everyone[0]) == {
         "customer_id", "churn_probability", "prediction", "risk", "persona", "monthly_value", "revenue_at_risk",
-        "expected_profit", "held_out", "reasons",
+        "expected_profit", "held_out", "reasons", "recommendations", "control",
     }  # fmt: skip
     assert everyone[0]["reasons"][0]["text"]
+
+
+def test_recommendations_are_told_by_the_contracts_labels(get: Get, everyone: list[dict], scorer) -> None:
+    contract = scorer.contract
+    labels = {name: one.label for part in (contract.products, contract.offers) for name, one in part.items()}
+    told = [one for customer in everyone for one in customer["recommendations"]]
+    assert all(one["label"] == labels[one["item"]] for one in told)
+    assert len(told) > len(everyone)
+    some = next(one for one in everyone if one["recommendations"])
+    assert get(f"/customers/{quote(some['customer_id'], safe='')}")["recommendations"] == some["recommendations"]
+    control = [one for one in everyone if one["control"]]
+    assert control
+    assert not any(one["recommendations"] for one in control)
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

@@ -4,8 +4,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,38 +13,31 @@ import pytest
 
 from churn import contract as contracts
 from churn import portfolio
+from churn.kinds import RECOMMENDER
 from churn.registry import Registry
 from churn.schema import monitoring_runs
 from churn.settings import Settings
 from churn.store import Store
+from tests.airflow_command import Airflow
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory):
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """Runs `airflow …` against a database and a home of this module's own."""
     home = tmp_path_factory.mktemp("airflow")
     env = {
-        **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "CHURN_HOME": str(home / "var"),
-        "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "airflow/dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "airflow/plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     }
-
-    def run(*arguments: str, fails: bool = False, **more: str) -> str:
-        told = [BIN / "airflow", *arguments]
-        done = subprocess.run(told, env=env | more, capture_output=True, text=True, cwd=home)
-        assert bool(done.returncode) == fails, done.stdout + done.stderr
-        return done.stdout
-
-    run("db", "migrate")
-    run.home = home  # type: ignore[attr-defined]
-    return run
+    with Airflow(home, **env) as run:
+        run("db", "migrate")
+        yield run
 
 
 def test_the_folder_imports_without_an_error(airflow) -> None:
@@ -61,6 +54,16 @@ def test_a_run_trains_and_promotes(airflow) -> None:
     assert "models:/churn-classifier/1" in told
     assert Registry(settings).history()[0].by.startswith("Airflow: churn_training")
     assert (airflow.home / "var/prepared").is_dir()
+
+
+def test_a_run_trains_a_recommender_and_promotes_it(airflow) -> None:
+    told = airflow("dags", "test", "recommender_training", "--conf", '{"folds": 2, "epochs": 10}')
+    assert "successful" in told
+    registry = Registry(Settings(home=airflow.home / "var"), kind=RECOMMENDER)
+    champion = registry.champion()
+    assert champion.metrics["ndcg_at_5"] > champion.metrics["ndcg_at_5_ease"]
+    assert registry.client.get_run(champion.run_id).data.params["epochs"] == "10"
+    assert registry.history()[0].by.startswith("Airflow: recommender_training")
 
 
 def test_customers_as_they_were_start_no_training(airflow) -> None:

@@ -1,16 +1,11 @@
 """Explanations of the shipped champion over HTTP, and of another data set."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as hypothesis_settings
-from schemathesis import GenerationMode
 
 from churn import contract as contracts
 from churn.data import features_and_target, read_rows, validate
@@ -18,7 +13,7 @@ from churn.encoding import Encoded, customers
 from churn.errors import NotReady
 from churn.explanation import reasons
 from churn.lime import SAMPLES
-from tests import explained
+from tests import explained, generated
 from tests.gym import write_members
 
 PROBLEM = "application/problem+json"
@@ -137,25 +132,7 @@ def test_what_is_no_json_is_refused(client, data: bytes, kind: str | None, statu
 
 
 def test_generated_bodies_give_no_500(app) -> None:
-    operation = schemathesis.openapi.from_wsgi("/openapi.json", app)["/explain"]["POST"]
-    seen: Counter[int] = Counter()
-
-    def send(mode: GenerationMode, count: int) -> None:
-        @given(case=operation.as_strategy(generation_mode=mode))
-        @hypothesis_settings(
-            max_examples=count,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-            database=None,
-        )
-        def one(case) -> None:
-            seen[case.call().status_code] += 1
-
-        one()
-
-    send(GenerationMode.POSITIVE, 150)
-    send(GenerationMode.NEGATIVE, 150)
+    seen = generated.statuses(app, "/explain", positive=150, negative=150)
     assert not [status for status in seen if status >= 500]
     assert seen[200] > 50
     assert seen[422] > 50

@@ -3,11 +3,11 @@
 import json
 import logging
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +15,18 @@ import skops.io
 
 from api.app import create_app
 from api.serving import Serving
+from churn import contract as contracts
 from churn import settings as settings_of
-from churn.errors import Unavailable
+from churn.errors import NoChampion, Unavailable
+from churn.kinds import CLASSIFIER, KINDS, RECOMMENDER
 from churn.promotion import promote, rollback
-from churn.registry import Registry
-from churn.scoring import load_pipeline
+from churn.registry import CHALLENGER, Registry
+from churn.scoring import ModelVersion
 from churn.settings import Settings
 from churn.shelf import Shelf
 from tests import versions
 from tests.conftest import ROOT
-from tests.versions import NOBODY
+from tests.versions import NOBODY, WAYS, Way, both_ways
 
 ONE, TWO, THREE, SHORT, CUT, RENAMED, FOREIGN = "1234567"
 """The versions: three good ones, one of a contract that lacks a feature, three broken ones."""
@@ -45,79 +47,110 @@ class Payload:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose registry holds the seven versions; none is in service."""
+    """A home whose registry holds the seven versions of each kind; none is in service."""
     folder = tmp_path_factory.mktemp("versions")
     settings = settings_of.load().model_copy(update={"home": folder / "home"})
-    good = [versions.write(folder / name, start=start) for name, start in (("a", 0), ("b", 900), ("c", 1800))]
-    short = versions.write(folder / "short", without_last=True)
-    whole = (good[0] / "scorer.onnx").read_bytes()
-    cut = versions.tampered(good[0], folder / "cut", "scorer.onnx", whole[: len(whole) // 2])
-    contract = versions.read(good[0]).contract
-    text = (good[0] / "contract.yaml").read_text()
-    name = next(iter(contract.features))
-    renamed = versions.tampered(good[0], folder / "renamed", "contract.yaml", text.replace(name, "other").encode())
-    pipeline = load_pipeline(good[0])
-    pipeline.steps[-1][1].extra = Payload(str(folder / "trace"))
-    foreign = versions.tampered(good[0], folder / "foreign", "model.skops", skops.io.dumps(pipeline))
     Registry(settings)
-    numbers = [versions.register(settings, one) for one in (*good, short, cut, renamed, foreign)]
-    assert numbers == [ONE, TWO, THREE, SHORT, CUT, RENAMED, FOREIGN]
+    for way in WAYS:
+        numbers = [versions.register(settings, one, way.kind) for one in seven(way, folder / way.kind.name)]
+        assert numbers == [ONE, TWO, THREE, SHORT, CUT, RENAMED, FOREIGN]
     return folder
+
+
+def seven(way: Way, folder: Path) -> list[Path]:
+    good = [way.write(folder / name, start=start) for name, start in (("a", 0), ("b", 900), ("c", 1800))]
+    short = way.write(folder / "short", without_last=True)
+    whole = (good[0] / way.part).read_bytes()
+    cut = versions.tampered(good[0], folder / "cut", way.part, whole[: len(whole) // 2])
+    text = (good[0] / "contract.yaml").read_text()
+    name = next(iter(contracts.load(good[0] / "contract.yaml").features))
+    renamed = versions.tampered(good[0], folder / "renamed", "contract.yaml", text.replace(name, "other").encode())
+    foreign = way.foreign(good[0], folder / "foreign", Payload(str(folder / "trace")))
+    return [*good, short, cut, renamed, foreign]
 
 
 @pytest.fixture
 def settings(made: Path, tmp_path: Path) -> Settings:
-    home = tmp_path / "home"
-    (home / "mlflow").mkdir(parents=True)
-    shutil.copy(made / "home/mlflow/mlflow.db", home / "mlflow")
-    return settings_of.load().model_copy(update={"home": home})
+    return versions.beside(made / "home", tmp_path / "home")
 
 
 @pytest.fixture
-def registry(settings: Settings) -> Registry:
-    return Registry(settings)
+def way(request: pytest.FixtureRequest) -> Way:
+    """The kind that a test is about: the classifier, unless it is for both."""
+    kind = getattr(request, "param", CLASSIFIER)
+    return next(way for way in WAYS if way.kind is kind)
+
+
+@pytest.fixture
+def registry(settings: Settings, way: Way) -> Registry:
+    return Registry(settings, kind=way.kind)
 
 
 def put(registry: Registry, number: str) -> None:
     """Move the alias as MLflow's page would: nobody asks whether the version is any good."""
-    registry.client.set_registered_model_alias("churn-classifier", "champion", number)
+    registry.client.set_registered_model_alias(registry.name, "champion", number)
 
 
 @pytest.fixture
 def serving(settings: Settings, registry: Registry) -> Serving:
     """A worker that serves version 1."""
     put(registry, ONE)
-    worker = Serving(settings, registry)
+    worker = Serving(settings, registry, kind=registry.kind)
     worker.refresh()
     return worker
 
 
+def api(settings: Settings, serving: Serving):
+    """An API around a worker's part, which serves version 1 of the other kinds."""
+    parts = {serving.kind.name: serving}
+    for kind in (CLASSIFIER, RECOMMENDER):
+        if kind is not serving.kind:
+            other = parts[kind.name] = serving.beside(kind)
+            other.catch_up()
+            if other.live is None:
+                put(other.registry, ONE)
+                other.refresh()
+    return create_app(settings, serving=parts[CLASSIFIER.name], recommender=parts[RECOMMENDER.name]).test_client()
+
+
 def number_of(worker: Serving) -> str:
-    return worker.scorer().model.version
+    return worker.loaded().model.version
 
 
-def test_a_new_champion_is_served_and_a_request_keeps_what_it_began_with(serving, registry, made) -> None:
-    before = serving.scorer()
+def expected(way: Way, made: Path, name: str = "a") -> object:
+    """What one of the made versions says of the example."""
+    model = way.kind.load(made / way.kind.name / name, ModelVersion(way.kind.name, ONE))
+    return way.ask(model, model.contract.example)
+
+
+@both_ways
+def test_a_new_champion_is_served_and_a_request_keeps_what_it_began_with(serving, registry, made, way: Way) -> None:
+    before = serving.loaded()
     put(registry, TWO)
     serving.refresh()
-    customer = before.contract.example
-    for scorer, folder, number in ((before, "a", ONE), (serving.scorer(), "b", TWO)):
-        assert scorer.model.version == number
-        assert scorer.predict([customer]) == versions.read(made / folder).predict([customer])
+    for model, folder, number in ((before, "a", ONE), (serving.loaded(), "b", TWO)):
+        assert model.model.version == number
+        assert way.ask(model, before.contract.example) == expected(way, made, folder)
+    assert expected(way, made, "a") != expected(way, made, "b")
 
 
 @pytest.mark.parametrize(
-    ("broken", "reason"),
+    ("way", "broken", "reason"),
     [
-        (CUT, "does not load"),
-        (RENAMED, "scorer.onnx was made for other columns"),
-        (FOREIGN, "untrusted types: .*Payload"),
+        (CLASSIFIER, CUT, "does not load"),
+        (CLASSIFIER, RENAMED, "scorer.onnx was made for other columns"),
+        (CLASSIFIER, FOREIGN, "untrusted types: .*Payload"),
+        (RECOMMENDER, CUT, "does not load"),
+        (RECOMMENDER, RENAMED, "other columns"),
+        (RECOMMENDER, FOREIGN, "allow_pickle=False"),
     ],
+    indirect=["way"],
+    ids=lambda told: getattr(told, "name", None),
 )
 def test_a_broken_version_is_refused_and_the_old_one_goes_on(
-    serving, registry, settings, made, caplog, broken: str, reason: str
+    serving, registry, settings, made, caplog, way: Way, broken: str, reason: str
 ) -> None:
-    client = create_app(settings, serving=serving).test_client()
+    client = api(settings, serving)
     before = sum(refused_count(client))
     put(registry, broken)
     with caplog.at_level(logging.WARNING, "api"):
@@ -126,16 +159,16 @@ def test_a_broken_version_is_refused_and_the_old_one_goes_on(
     assert number_of(serving) == ONE
     assert client.post("/predict", json=serving.contract.example).get_json()["model"]["version"] == ONE
     told = client.get("/models").get_json()
-    assert [model["version"] for model in told["models"]] == [ONE]
+    assert [(model["name"], model["version"]) for model in told["models"]] == [(kind.name, ONE) for kind in KINDS]
     (refused,) = told["refused"]
-    assert (refused["name"], refused["version"]) == ("churn-classifier", broken)
+    assert (refused["name"], refused["version"]) == (way.kind.name, broken)
     ready = client.get("/health/ready")
     assert ready.status_code == 200
     for text in (refused["reason"], ready.get_json()["detail"], caplog.text):
         assert re.search(reason, text), text
     assert len(caplog.records) == 1
     assert sum(refused_count(client)) == before + 1
-    assert not (made / "trace").exists()
+    assert not (made / way.kind.name / "trace").exists()
     put(registry, TWO)
     serving.refresh()
     assert number_of(serving) == TWO
@@ -155,6 +188,7 @@ def test_the_foreign_type_would_leave_a_trace_where_it_is_trusted(made: Path, tm
     assert (tmp_path / "trace").exists()
 
 
+@both_ways
 def test_other_rows_are_served_only_once_somebody_has_agreed(serving, registry) -> None:
     put(registry, SHORT)
     serving.refresh()
@@ -170,40 +204,113 @@ def test_other_rows_are_served_only_once_somebody_has_agreed(serving, registry) 
     assert number_of(serving) == ONE
 
 
-def test_with_the_registry_down_the_last_good_version_serves_from_the_start(serving, settings, made) -> None:
+@both_ways
+def test_with_the_registry_down_the_last_good_version_serves_from_the_start(serving, settings, made, way: Way) -> None:
+    api(settings, serving)
     down = settings.model_copy(update={"mlflow_tracking_uri": NOBODY})
-    worker = Serving(down)
-    client = create_app(down, serving=worker).test_client()
+    worker = Serving(down, kind=way.kind)
+    client = api(down, worker)
     worker.catch_up()
     worker.look()
-    reply = client.post("/predict", json=worker.contract.example).get_json()
-    (expected,) = versions.read(made / "a").predict([worker.contract.example])
-    assert (reply["model"]["version"], reply["churn_probability"]) == (ONE, expected.churn_probability)
-    assert client.get("/models").get_json()["models"][0]["since"]
+    assert (number_of(worker), way.ask(worker.loaded(), worker.contract.example)) == (ONE, expected(way, made))
+    assert client.post("/predict", json=worker.contract.example).get_json()["model"]["version"] == ONE
+    told = client.get("/models").get_json()
+    assert [model["name"] for model in told["models"] if model["since"]] == [kind.name for kind in KINDS]
     ready = client.get("/health/ready")
     assert (ready.status_code, NOBODY in ready.get_json()["detail"]) == (200, True)
 
 
+def test_without_a_recommender_the_api_is_ready_and_says_why_there_is_none(serving, settings, registry) -> None:
+    recommender = serving.beside(RECOMMENDER)
+    client = create_app(settings, serving=serving, recommender=recommender).test_client()
+    recommender.look()
+    ready = client.get("/health/ready")
+    told = "offer-recommender: no version of offer-recommender is in service yet: train one first"
+    assert (ready.status_code, ready.get_json()["detail"]) == (200, told)
+    assert client.get("/models").get_json()["warning"] == told
+    put(recommender.registry, CUT)
+    recommender.look(every=0)
+    assert client.get("/health/ready").status_code == 200
+    assert [one["name"] for one in client.get("/models").get_json()["refused"]] == ["offer-recommender"]
+
+
+def test_a_first_recommender_that_the_gate_has_refused_is_told_with_its_reason(serving, settings, registry) -> None:
+    recommender = serving.beside(RECOMMENDER)
+    own = recommender.registry
+    own.client.set_registered_model_alias(RECOMMENDER.name, CHALLENGER, ONE)
+    own.judged(own.version(ONE), {"gate": "refused", "gate_reason": "it does not beat popularity"})
+    client = create_app(settings, serving=serving, recommender=recommender).test_client()
+    recommender.look()
+    told = "is in service yet: the gate has refused version 1: it does not beat popularity"
+    assert client.get("/models").get_json()["warning"].endswith(told)
+    assert client.get("/health/ready").get_json()["detail"].endswith(told)
+
+
+def test_under_a_contract_without_products_nobody_is_told_to_train_a_recommender(serving, settings, registry) -> None:
+    recommender = serving.beside(RECOMMENDER)
+    client = create_app(settings, serving=serving, recommender=recommender).test_client()
+    recommender.look()
+    served, scorer = serving.live
+    serving._live = served, replace(scorer, contract=scorer.contract.model_copy(update={"products": {}}))
+    told = "offer-recommender: the contract names 0 products, and a recommender needs 2"
+    assert client.get("/models").get_json()["warning"].startswith(told)
+    put(recommender.registry, CUT)  # somebody has put one into service all the same: why it is refused is told
+    recommender.look(every=0)
+    assert "names 0 products" not in client.get("/models").get_json()["warning"]
+
+
+def test_one_worker_asks_for_all_kinds(settings, serving, registry) -> None:
+    leader, other = serving, Serving(settings, Silent(settings))
+    beside = other.beside(RECOMMENDER)
+    put(leader.beside(RECOMMENDER).registry, ONE)
+    leader.look(every=0)
+    beside.look(every=0)
+    assert beside.live is None
+    leader.beside(RECOMMENDER).look(every=0)
+    assert number_of(beside) == ONE
+
+
+def test_a_state_of_before_there_were_kinds_is_still_read(serving, settings, registry) -> None:
+    folder = settings.home / "serving"
+    (folder / "churn-classifier/state.json").rename(folder / "state.json")
+    down = settings.model_copy(update={"mlflow_tracking_uri": NOBODY})
+    classifier = Serving(down)
+    classifier.catch_up()
+    recommender = classifier.beside(RECOMMENDER)
+    recommender.catch_up()
+    assert (number_of(classifier), recommender.live) == (ONE, None)
+    put(registry, TWO)
+    serving.refresh()
+    classifier.catch_up()
+    assert number_of(classifier) == TWO
+    assert json.loads((folder / "state.json").read_bytes())["live"]["version"] == ONE  # nobody reads it any more
+
+
 def test_a_start_imports_neither_mlflow_nor_scikit_learn(serving, settings) -> None:
+    api(settings, serving)
     code = (
         "import sys\nfrom churn.settings import load\nfrom api.serving import Serving\nfrom api.app import create_app\n"
-        "worker = Serving(load())\ncreate_app(load(), serving=worker)\nworker.catch_up()\n"
-        "worker.scorer().predict([worker.contract.example])\n"
-        "print({'mlflow', 'sklearn', 'pandas', 'pyarrow'} & set(sys.modules))"
+        "from churn.kinds import RECOMMENDER\n"
+        "worker = Serving(load())\nbeside = worker.beside(RECOMMENDER)\n"
+        "create_app(load(), serving=worker, recommender=beside)\nworker.catch_up()\nbeside.catch_up()\n"
+        "worker.scorer().predict([worker.contract.example])\nmodel = beside.loaded()\n"
+        "model.liking(model.encoder.customers([worker.contract.example]))\n"
+        "print({'mlflow', 'sklearn', 'pandas', 'pyarrow', 'scipy', 'lightfm'} & set(sys.modules))"
     )
     env = {"CHURN_HOME": str(settings.home), "PATH": ""}
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert told.stdout.strip() == "set()", told.stderr
 
 
-def test_a_copy_that_was_cut_off_is_fetched_anew_and_never_served(serving, settings, registry) -> None:
+@both_ways
+def test_a_copy_that_was_cut_off_is_fetched_anew_and_never_served(serving, settings, registry, way: Way) -> None:
     (contract,) = (settings.home / "serving").rglob("contract.yaml")
     whole = contract.read_bytes()
     contract.write_bytes(whole[: whole.index(b"products:")])  # reads as a contract, and is another
-    alone = Serving(settings.model_copy(update={"mlflow_tracking_uri": NOBODY}))
+    alone = Serving(settings.model_copy(update={"mlflow_tracking_uri": NOBODY}), kind=way.kind)
     alone.catch_up()
     assert alone.live is None
-    worker = Serving(settings, registry)
+    worker = Serving(settings, registry, kind=way.kind)
     worker.refresh()
     assert number_of(worker) == ONE
     assert contract.read_bytes() == whole
@@ -211,11 +318,11 @@ def test_a_copy_that_was_cut_off_is_fetched_anew_and_never_served(serving, setti
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"live": 1}', b"\xff"])
 def test_a_broken_state_is_written_anew(serving, settings, registry, content: bytes) -> None:
-    (settings.home / "serving/state.json").write_bytes(content)
+    (settings.home / "serving/churn-classifier/state.json").write_bytes(content)
     worker = Serving(settings, registry)
     worker.refresh()
     assert number_of(worker) == ONE
-    assert json.loads((settings.home / "serving/state.json").read_bytes())["live"]["version"] == ONE
+    assert json.loads((settings.home / "serving/churn-classifier/state.json").read_bytes())["live"]["version"] == ONE
 
 
 class Asked(Registry):
@@ -249,9 +356,11 @@ class Silent(Registry):
         raise AssertionError("asked")
 
 
-def test_only_the_leader_asks_and_the_others_follow(settings, registry) -> None:
+@both_ways
+def test_only_the_leader_asks_and_the_others_follow(settings, registry, way: Way) -> None:
     put(registry, ONE)
-    leader, other = Serving(settings, registry), Serving(settings, Silent(settings))
+    leader = Serving(settings, registry, kind=way.kind)
+    other = Serving(settings, Silent(settings, kind=way.kind), kind=way.kind)
     for number in (ONE, TWO):
         put(registry, number)
         leader.look(every=0)
@@ -274,13 +383,16 @@ def test_once_one_worker_says_ready_every_other_answers_at_once(settings, regist
     assert number_of(other) == ONE
 
 
-def test_only_the_live_version_and_the_one_before_are_kept(serving, settings, registry) -> None:
+@both_ways
+def test_only_the_live_version_and_the_one_before_are_kept(serving, settings, registry, way: Way) -> None:
+    api(settings, serving)
     for number in (TWO, THREE):
         put(registry, number)
         serving.refresh()
-    kept = {path.name for path in (settings.home / "serving/churn-classifier").iterdir()}
-    assert kept == {TWO, THREE}
-    assert not list((settings.home / "serving").glob(".*"))
+    kept = {str(path.relative_to(settings.home / "serving")) for path in (settings.home / "serving").glob("*/[0-9]*")}
+    others = {f"{kind.name}/{ONE}" for kind in KINDS if kind is not way.kind}
+    assert kept == {f"{way.kind.name}/{TWO}", f"{way.kind.name}/{THREE}", *others}
+    assert not list((settings.home / "serving").glob("*/.*"))
 
 
 def test_a_request_never_waits_for_a_refresh(serving, registry, monkeypatch) -> None:
@@ -298,6 +410,28 @@ def test_a_request_never_waits_for_a_refresh(serving, registry, monkeypatch) -> 
     began = time.monotonic()
     assert number_of(serving) == ONE
     assert serving.contract
+    assert time.monotonic() - began < 1
+    leave.set()
+    thread.join()
+
+
+def test_no_request_waits_for_a_recommender(serving, settings, monkeypatch) -> None:
+    entered, leave = threading.Event(), threading.Event()
+    recommender = serving.beside(RECOMMENDER)
+
+    def slow():
+        entered.set()
+        leave.wait(20)
+        raise Unavailable("too late")
+
+    monkeypatch.setattr(recommender.registry, "champion", slow)
+    thread = threading.Thread(target=recommender.refresh)
+    thread.start()
+    assert entered.wait(5)
+    began = time.monotonic()
+    with pytest.raises(NoChampion):
+        recommender.loaded()
+    assert number_of(serving) == ONE
     assert time.monotonic() - began < 1
     leave.set()
     thread.join()

@@ -112,7 +112,7 @@ def test_the_counts_are_those_of_all_workers_together(api: Gunicorn) -> None:
     assert told['churn_request_seconds_count{route="/predict"}'] == 60
     assert sum(value for name, value in told.items() if name.startswith("churn_predictions_total")) == 100
     assert told['churn_model_workers{name="churn-classifier",version="1"}'] == 2
-    assert told["churn_last_reload_timestamp_seconds"] > time.time() - 600
+    assert told['churn_last_reload_timestamp_seconds{name="churn-classifier"}'] > time.time() - 600
 
 
 def test_that_mlflow_is_down_is_told(api: Gunicorn) -> None:

@@ -10,22 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
-from churn import audit, history, peek
-from churn import contract as contracts
+from churn import audit, history, peek, persona_models, recommender_models
 from churn import settings as settings_of
 from churn.cli import main
 from churn.errors import NoChampion, Refused, RefusedModel, UnknownVersion
+from churn.kinds import CLASSIFIER, KINDS, RECOMMENDER, Kind
 from churn.peek import Named
+from churn.promoter import Promoter
 from churn.promotion import promote, rollback
-from churn.registry import CHALLENGER, CHAMPION, CLASSIFIER, Registry, Version
+from churn.registry import CHALLENGER, CHAMPION, Registry, Version
 from churn.settings import Settings
+from churn.store import Store
 from churn.tracking import Candidate, Tracking
+from tests import versions
 from tests.conftest import free_port
 
 PASSED = {"gate": "passed"}
@@ -33,24 +37,18 @@ REFUSED = {"gate": "refused", "gate_reason": "it loses 0.1 in log loss"}
 
 
 def logged(tracking: Tracking, scratch: Path, *, other_rows: bool = False, whole: bool = True) -> str:
-    """A run with the smallest model that serving takes; returns its URI.
+    """A run with the smallest classifier that serving takes; returns its URI.
 
     Args:
         other_rows: whether its contract lacks the shipped one's last feature.
         whole: whether it carries all that serving needs.
     """
     from churn import parity, training
-    from churn.data import features_and_target, read_rows, validate
+    from churn.data import features_and_target
     from churn.packaging import write_parts
 
-    path = settings_of.load().contract
-    contract = contracts.load(path)
-    if other_rows:
-        *kept, last = contract.features
-        kept_features = {name: contract.features[name] for name in kept}
-        contract = contract.model_copy(update={"features": kept_features, "ignored": [*contract.ignored, last]})
-    rows = read_rows(path.parent / contract.rows.training, contract.rows.format).head(200)
-    features, target = features_and_target(validate(rows, contract, target="required"), contract)
+    contract, rows = versions.rows_of(0, other_rows, count=200)
+    features, target = features_and_target(rows, contract)
     pipeline = training.build("logistic_regression", contract, 1).fit(features, target)
     scratch.mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -58,28 +56,71 @@ def logged(tracking: Tracking, scratch: Path, *, other_rows: bool = False, whole
         parts = write_parts(scratch, pipeline, contract, features, threshold=0.3, told={}, seed=1)
     return tracking.log_candidate(
         Candidate(
-            name="logistic_regression",
+            **told_of_run("logistic_regression"),
             pipeline=pipeline,
             contract=contract,
             parts=parts if whole else parts[:1],
-            metrics={"log_loss": 0.42},
-            per_fold=[{"log_loss": 0.42}],
-            params={},
-            provenance={"candidate": "logistic_regression"},
             example=features.head(2),
         )
     )
 
 
+def logged_recommender(tracking: Tracking, scratch: Path, *, other_rows: bool = False, whole: bool = True) -> str:
+    """The same with a recommender."""
+    contract = versions.rows_of(0, other_rows, count=2)[0]
+    versions.write_recommender(scratch, rows=200, without_last=other_rows)
+    if not whole:
+        (scratch / "contract.yaml").unlink()
+    trained = recommender_models.TrainedRecommender(
+        **told_of_run("lightfm"),
+        contract=contract,
+        folder=scratch,
+        example=None,  # with one, MLflow would try the model
+    )
+    return recommender_models.log(tracking, trained)
+
+
+def told_of_run(name: str) -> dict[str, Any]:
+    figures = {"log_loss": 0.42}
+    return {
+        "name": name,
+        "metrics": figures,
+        "per_fold": [figures],
+        "params": {},
+        "provenance": {"candidate": name},
+    }
+
+
+Runs = tuple[Path, list[str], str, str]
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], str, str]:
-    """A home in which nothing is registered yet: three good runs, one of other rows, one that lacks parts."""
+def every_run(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind[Any], Runs]:
+    """A home in which nothing is registered yet; of each kind three good runs, one of other rows, one that
+    lacks parts."""
     folder = tmp_path_factory.mktemp("runs")
     tracking = Tracking(settings_of.load().model_copy(update={"home": folder / "home"}))
-    good = [logged(tracking, folder / f"good{number}") for number in range(3)]
-    other = logged(tracking, folder / "other", other_rows=True)
-    broken = logged(tracking, folder / "broken", whole=False)
-    return folder / "home", good, other, broken
+    found = {}
+    for kind, log in ((CLASSIFIER, logged), (RECOMMENDER, logged_recommender)):
+        good = [log(tracking, folder / f"{kind.name}-{number}") for number in range(3)]
+        other = log(tracking, folder / f"{kind.name}-other", other_rows=True)
+        broken = log(tracking, folder / f"{kind.name}-broken", whole=False)
+        found[kind] = folder / "home", good, other, broken
+    return found
+
+
+both_kinds = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS], indirect=True)
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> Kind[Any]:
+    """The kind that a test is about: the classifier, unless it is for both."""
+    return getattr(request, "param", CLASSIFIER)
+
+
+@pytest.fixture
+def runs(every_run: dict[Kind[Any], Runs], kind: Kind[Any]) -> Runs:
+    return every_run[kind]
 
 
 @pytest.fixture
@@ -92,8 +133,8 @@ def home(runs, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def registry(home: Settings) -> Registry:
-    return Registry(home)
+def registry(home: Settings, kind: Kind[Any]) -> Registry:
+    return Registry(home, kind=kind)
 
 
 @pytest.fixture
@@ -110,15 +151,22 @@ def serving(registry: Registry, three: list[Version]) -> Registry:
     return registry
 
 
+def put_first(registry: Registry) -> Version:
+    """Version 1 in service, which the gate has passed: the recommender's first one needs that, too."""
+    registry.judged(registry.version("1"), PASSED | {"gate_against": ""})
+    return promote(registry, "1", by="ann@host")
+
+
 def told(registry: Registry) -> list[tuple[str, str, str]]:
     return [(term.version, term.how, term.by) for term in registry.history()]
 
 
 def aliases(registry: Registry) -> dict[str, str]:
-    found = registry.client.get_registered_model(CLASSIFIER).aliases
+    found = registry.client.get_registered_model(registry.name).aliases
     return {alias: str(number) for alias, number in found.items()}
 
 
+@both_kinds
 def test_what_is_registered_is_the_challenger(registry: Registry, runs) -> None:
     with pytest.raises(NoChampion):
         registry.champion()
@@ -140,6 +188,7 @@ def test_what_is_registered_is_the_challenger(registry: Registry, runs) -> None:
     assert not registry.trained_on("", second)
 
 
+@both_kinds
 def test_registering_again_makes_no_version_and_no_challenger_of_the_champion(serving: Registry, runs) -> None:
     again = serving.register(runs[1][1], {"fingerprint": "f00d"})
     assert (again.version, again.tags["fingerprint"]) == ("2", "f00d")
@@ -181,7 +230,27 @@ def test_a_verdict_that_is_being_replaced_is_none(registry: Registry, three: lis
     assert registry.version("1").tags["gate"] not in ("passed", "refused")
 
 
-def test_the_first_version_needs_no_verdict(registry: Registry, three: list[Version]) -> None:
+@both_kinds
+@pytest.mark.parametrize("verdict", [{}, {"gate": "pending"}], ids=["never judged", "being judged"])
+def test_the_first_version_that_nobody_has_judged(
+    registry: Registry, three: list[Version], verdict: dict[str, str]
+) -> None:
+    """The platform does nothing without a classifier, and well without a recommender."""
+    if verdict:
+        registry.judged(three[0], verdict)
+    if registry.kind is CLASSIFIER:
+        assert promote(registry, "1", by="ann@host").version == "1"
+        return
+    with pytest.raises(Refused, match="stays out of service: the gate has not judged it; --despite-gate"):
+        promote(registry, "1", by="ann@host")
+    assert registry.history() == []
+    promote(registry, "1", by="ann@host", despite_gate="a show")
+    assert registry.history()[0].reason == "despite the gate (the gate has not judged it): a show"
+
+
+@both_kinds
+def test_the_first_version_needs_no_champion_to_be_held_against(registry: Registry, three: list[Version]) -> None:
+    registry.judged(three[0], PASSED | {"gate_against": ""})
     before = datetime.now(UTC)
     version = promote(registry, "1", by="churn_training")
     assert version == registry.champion()
@@ -226,19 +295,22 @@ def test_what_the_gate_has_not_let_through_is_promoted_with_a_reason_only(
     assert newest.reason.endswith("): a new tariff")
 
 
+@both_kinds
 def test_what_the_gate_has_let_through_is_promoted(registry: Registry, three: list[Version]) -> None:
-    promote(registry, "1", by="ann@host")
+    put_first(registry)
     registry.judged(three[1], PASSED | {"gate_against": "1"})
     assert promote(registry, "2", by="ann@host").version == "2"
     assert registry.history()[0].reason == ""
 
 
+@both_kinds
 def test_a_refused_version_is_not_the_first_either(registry: Registry, three: list[Version]) -> None:
     registry.judged(three[0], REFUSED | {"gate_against": ""})
     with pytest.raises(Refused, match="log loss"):
         promote(registry, "1", by="ann@host")
 
 
+@both_kinds
 def test_what_has_served_before_needs_no_new_verdict(serving: Registry) -> None:
     assert promote(serving, "1", by="bob@host").version == "1"
     assert told(serving)[:2] == [("1", "promote", "bob@host"), ("3", "promote", "ann@host")]
@@ -257,8 +329,9 @@ def test_a_version_that_there_is_not(serving: Registry, number: str) -> None:
         promote(serving, number, by="ann@host")
 
 
+@both_kinds
 def test_other_rows_are_accepted_on_demand_only(registry: Registry, runs, three: list[Version]) -> None:
-    promote(registry, "1", by="ann@host")
+    put_first(registry)
     other = registry.judged(registry.register(runs[2]), PASSED | {"gate_against": "1"})
     with pytest.raises(Refused, match="asks for other rows than that of version 1"):
         promote(registry, other.version, by="ann@host")
@@ -270,6 +343,7 @@ def test_other_rows_are_accepted_on_demand_only(registry: Registry, runs, three:
     assert rollback(registry, by="ann@host").version == "1"
 
 
+@both_kinds
 def test_a_champion_that_cannot_be_read_is_replaced_on_demand(registry: Registry, runs, three: list[Version]) -> None:
     broken = registry.register(runs[3])
     registry.move(broken, by="nobody", how=history.PROMOTE)
@@ -279,8 +353,9 @@ def test_a_champion_that_cannot_be_read_is_replaced_on_demand(registry: Registry
     assert promote(registry, "1", by="ann@host", accept_contract=True).version == "1"
 
 
+@both_kinds
 def test_what_serving_would_not_load_is_refused_whoever_asks(registry: Registry, runs, three: list[Version]) -> None:
-    promote(registry, "1", by="ann@host")
+    put_first(registry)
     broken = registry.register(runs[3])
     with pytest.raises(RefusedModel, match="does not load"):
         promote(registry, broken.version, by="ann@host", despite_gate="must be", accept_contract=True)
@@ -302,11 +377,12 @@ def test_another_promotion_during_the_load_is_seen(registry: Registry, three: li
         promote(registry, "2", by="ann@host")
 
 
+@both_kinds
 def test_rollbacks_go_back_one_promotion_each_and_a_new_one_starts_from_there(serving: Registry) -> None:
     assert rollback(serving, by="ann@host", reason="3 is off").version == "2"
     assert serving.history()[0].reason == "3 is off"
     assert rollback(serving, by="ann@host").version == "1"
-    with pytest.raises(Refused, match="nothing was in service before churn-classifier version 1"):
+    with pytest.raises(Refused, match=f"nothing was in service before {serving.name} version 1"):
         rollback(serving, by="ann@host")
     assert serving.champion().version == "1"
     promote(serving, "3", by="ann@host")
@@ -329,8 +405,9 @@ def test_without_a_champion_there_is_nothing_to_roll_back(registry: Registry, th
         rollback(registry, by="ann@host")
 
 
+@both_kinds
 def test_a_deleted_version_is_not_gone_back_to(serving: Registry) -> None:
-    serving.client.delete_model_version(CLASSIFIER, "2")
+    serving.client.delete_model_version(serving.name, "2")
     with pytest.raises(UnknownVersion, match="'2'"):
         rollback(serving, by="ann@host")
     assert serving.champion().version == "3"
@@ -338,8 +415,9 @@ def test_a_deleted_version_is_not_gone_back_to(serving: Registry) -> None:
     assert [version.version for version in serving.versions()] == ["3", "1"]
 
 
+@both_kinds
 def test_an_alias_moved_by_hand_shows_as_such_and_can_be_undone(serving: Registry) -> None:
-    serving.client.set_registered_model_alias(CLASSIFIER, CHAMPION, "1")
+    serving.client.set_registered_model_alias(serving.name, CHAMPION, "1")
     first = serving.champion()
     assert abs(first.since - datetime.now(UTC)) < timedelta(seconds=10)
     assert serving.history()[0].reason == "changed outside of churn"
@@ -349,7 +427,7 @@ def test_an_alias_moved_by_hand_shows_as_such_and_can_be_undone(serving: Registr
 
 
 def test_an_alias_taken_away_by_hand_ends_the_service(serving: Registry) -> None:
-    serving.client.delete_registered_model_alias(CLASSIFIER, CHAMPION)
+    serving.client.delete_registered_model_alias(CLASSIFIER.name, CHAMPION)
     with pytest.raises(NoChampion):
         serving.champion()
     assert serving.history()[0].until is not None
@@ -358,8 +436,8 @@ def test_an_alias_taken_away_by_hand_ends_the_service(serving: Registry) -> None
 
 
 def test_a_registry_from_before_the_history_tells_what_it_knows(registry: Registry, three: list[Version]) -> None:
-    registry.client.set_model_version_tag(CLASSIFIER, "1", "promoted_at", "2026-01-02T03:04:05+00:00")
-    registry.client.set_registered_model_alias(CLASSIFIER, CHAMPION, "1")
+    registry.client.set_model_version_tag(CLASSIFIER.name, "1", "promoted_at", "2026-01-02T03:04:05+00:00")
+    registry.client.set_registered_model_alias(CLASSIFIER.name, CHAMPION, "1")
     since = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert registry.champion().since == since
     promote(registry, "2", by="ann@host", despite_gate="a test")
@@ -414,7 +492,7 @@ def test_of_many_promoters_at_once_none_is_lost(home: Settings, serving: Registr
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(back_and_forth, "123"))
-    tags = serving.client.get_registered_model(CLASSIFIER).tags
+    tags = serving.client.get_registered_model(CLASSIFIER.name).tags
     moves = [change for change in history.read(tags) if "-" in change.by]
     assert all(change.done for change in moves)
     terms = serving.history()
@@ -444,18 +522,18 @@ def test_who_is_overtaken_came_before_the_one_who_overtook(home: Settings, servi
 def test_a_move_during_a_look_is_not_taken_for_one_by_hand(home: Settings, serving: Registry, monkeypatch) -> None:
     """MLflow reads the tags first, and the aliases a moment later."""
     reader = Registry(home)
-    tags, whole = serving.client.get_registered_model(CLASSIFIER).tags, reader.client.get_registered_model
+    tags, whole = serving.client.get_registered_model(CLASSIFIER.name).tags, reader.client.get_registered_model
     promote(serving, "1", by="ann@host")
     looks = iter([SimpleNamespace(tags=tags, aliases={CHAMPION: 1})])
     monkeypatch.setattr(reader.client, "get_registered_model", lambda name: next(looks, None) or whole(name))
     assert reader.champion().version == "1"
     assert told(serving)[0] == ("1", "promote", "ann@host")
-    assert not [change for change in history.read(whole(CLASSIFIER).tags) if change.how == history.OUTSIDE]
+    assert not [change for change in history.read(whole(CLASSIFIER.name).tags) if change.how == history.OUTSIDE]
 
 
 def test_a_broken_tag_does_not_hide_the_history(serving: Registry) -> None:
     before = serving.history()
-    serving.client.set_registered_model_tag(CLASSIFIER, f"{history.PREFIX}zzz", "no JSON")
+    serving.client.set_registered_model_tag(CLASSIFIER.name, f"{history.PREFIX}zzz", "no JSON")
     assert serving.history() == before
 
 
@@ -497,6 +575,21 @@ def test_a_person_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -
     assert audit.person().startswith("uid ")
 
 
+@pytest.mark.parametrize("kind", [RECOMMENDER], indirect=True)
+def test_promotions_of_the_recommender_leave_the_personas_alone(registry: Registry, three: list[Version]) -> None:
+    client, personas = registry.client, persona_models.NAME
+    client.create_registered_model(personas)
+    client.create_model_version(personas, source="file:///nowhere")
+    client.set_registered_model_alias(personas, CHAMPION, "1")
+    written: list[audit.Entry] = []
+    promoter = Promoter(registry, written.append, by="ann@host", source="a test")
+    for number in ("1", "2"):
+        promoter.promote(number, despite_gate="a test")
+    promoter.rollback()
+    assert str(client.get_registered_model(personas).aliases[CHAMPION]) == "1"
+    assert [entry.subject for entry in written] == [f"offer-recommender version {number}" for number in "121"]
+
+
 @pytest.fixture
 def run(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
     """Runs `churn …`; returns exit code, standard output and standard error."""
@@ -511,23 +604,33 @@ def run(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
     return call
 
 
-def test_the_command_line_promotes_rolls_back_and_tells(run, registry: Registry, three: list[Version]) -> None:
-    assert run("history")[1].strip() == "No version has been in service yet."
+@both_kinds
+def test_the_command_line_promotes_rolls_back_and_tells(run, home, registry: Registry, three: list[Version]) -> None:
+    name, of = registry.name, () if registry.kind is CLASSIFIER else ("--model", registry.name)
+    assert run("history", *of)[1].strip() == "No version has been in service yet."
     registry.judged(three[2], REFUSED | {"gate_against": "1"})
-    assert run("promote", "1") == (0, "churn-classifier version 1 is in service\n", "")
-    assert "already" in run("promote", "1")[1]
-    code, _, error = run("promote", "2")
+    if of:
+        assert "the gate has not judged it" in run("promote", "1", *of)[2]
+    registry.judged(three[0], PASSED | {"gate_against": ""})
+    assert run("promote", "1", *of) == (0, f"{name} version 1 is in service\n", "")
+    assert "already" in run("promote", "1", *of)[1]
+    code, _, error = run("promote", "2", *of)
     assert code == 1
     assert "--despite-gate" in error
-    assert run("promote", "2", "--despite-gate", "a new tariff")[0] == 0
-    assert run("rollback", "--reason", "too many alarms")[1] == "churn-classifier version 1 is in service again\n"
-    assert run("rollback")[0] == 1
-    lines = run("history")[1].splitlines()
+    assert run("promote", "2", "--despite-gate", "a new tariff", *of)[0] == 0
+    assert run("rollback", "--reason", "too many alarms", *of)[1] == f"{name} version 1 is in service again\n"
+    assert run("rollback", *of)[0] == 1
+    lines = run("history", *of)[1].splitlines()
     assert lines[0].split() == ["version", "candidate", "from", "(UTC)", "to", "(UTC)", "for", "by", "how", "reason"]
     assert [line.split()[0] for line in lines[1:4]] == ["1", "2", "1"]
     assert lines[1].endswith("too many alarms")
     assert lines[2].endswith("a new tariff")
-    assert lines[-1].split(maxsplit=2) == ["3", "logistic_regression:", "it loses 0.1 in log loss"]
+    assert lines[-1].split(maxsplit=2) == ["3", f"{three[2].provenance['candidate']}:", "it loses 0.1 in log loss"]
+    store = Store(home)
+    assert {entry.subject.split()[0] for entry in audit.entries(store)} == {name}
+    store.close()
+    others = "churn-classifier" if of else "offer-recommender"
+    assert run("history", "--model", others)[1].strip() == "No version has been in service yet."
 
 
 def test_the_history_as_json(run, serving: Registry) -> None:
@@ -572,7 +675,7 @@ def test_the_whole_life_of_a_version_over_http(server: Settings, runs) -> None:
     first, second = (registry.register(uri, {"fingerprint": "f00d"}) for uri in runs[1][:2])
     assert peek.champion(server) is None
     promote(registry, first.version, by="ann@host")
-    assert peek.champion(server) == Named(CLASSIFIER, "1", first.run_id)
+    assert peek.champion(server) == Named(CLASSIFIER.name, "1", first.run_id)
     registry.judged(second, REFUSED | {"gate_against": "1"})
     assert registry.trained_on("f00d", first)
     with pytest.raises(Refused, match="log loss"):
@@ -587,7 +690,7 @@ def test_the_whole_life_of_a_version_over_http(server: Settings, runs) -> None:
     ]
     assert registry.history()[1].reason.endswith("a “new” tariff: 5 €")
     assert [version.version for version in registry.versions()] == ["2", "1"]
-    MlflowClient(registry.uri, registry.uri).set_registered_model_alias(CLASSIFIER, CHAMPION, "2")
+    MlflowClient(registry.uri, registry.uri).set_registered_model_alias(CLASSIFIER.name, CHAMPION, "2")
     assert told(registry)[0] == ("2", "outside", "unknown")
-    assert peek.champion(server) == Named(CLASSIFIER, "2", second.run_id)
+    assert peek.champion(server) == Named(CLASSIFIER.name, "2", second.run_id)
     assert Registry(server.model_copy(update={"mlflow_tracking_uri": None})).history() == registry.history()

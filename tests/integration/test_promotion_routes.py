@@ -1,8 +1,8 @@
 """The routes that change what is in service, over a real SQLite registry."""
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,46 +13,50 @@ from api.serving import Serving
 from churn import settings as settings_of
 from churn.client import Client, Refused
 from churn.keys import SCOPES, Key, hash_of
+from churn.kinds import CLASSIFIER, KINDS, RECOMMENDER, Kind
 from churn.registry import Registry
 from churn.settings import Settings
 from tests import versions
-from tests.versions import NOBODY
+from tests.versions import NOBODY, WAYS
 
 ONE, TWO, SHORT, CUT = "1234"
 MODEL = "churn-classifier"
 PROBLEM = "application/problem+json"
 PROMOTE = f"/models/{MODEL}/promote"
 ROLLBACK = f"/models/{MODEL}/rollback"
+OF_RECOMMENDER = "/models/offer-recommender/promote"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose registry holds two good versions, one of other rows and a broken one; the first is in service."""
+    """A home whose registry holds of each kind two good versions, one of other rows and a broken one; the
+    first is in service."""
     folder = tmp_path_factory.mktemp("versions")
     settings = settings_of.load().model_copy(update={"home": folder / "home"})
-    good = [versions.write(folder / "a"), versions.write(folder / "b", start=900)]
-    short = versions.write(folder / "short", without_last=True)
-    cut = versions.tampered(good[0], folder / "cut", "scorer.onnx", b"cut")
-    registry = Registry(settings)
-    for one in (*good, short, cut):
-        versions.register(settings, one)
-    registry.move(registry.version(ONE), by="the training", how="promote")
+    for way in WAYS:
+        place = folder / way.kind.name
+        good = [way.write(place / "a"), way.write(place / "b", start=900)]
+        short = way.write(place / "short", without_last=True)
+        cut = versions.tampered(good[0], place / "cut", way.part, b"cut")
+        registry = Registry(settings, kind=way.kind)
+        for one in (*good, short, cut):
+            versions.register(settings, one, way.kind)
+        registry.move(registry.version(ONE), by="the training", how="promote")
     return folder
 
 
 @pytest.fixture
 def settings(made: Path, tmp_path: Path) -> Settings:
-    home = tmp_path / "home"
-    (home / "mlflow").mkdir(parents=True)
-    shutil.copy(made / "home/mlflow/mlflow.db", home / "mlflow")
-    return settings_of.load().model_copy(update={"home": home})
+    return versions.beside(made / "home", tmp_path / "home")
 
 
 @pytest.fixture
 def app(settings: Settings):
     serving = Serving(settings)
-    serving.refresh()
-    return create_app(settings, serving=serving)
+    recommender = serving.beside(RECOMMENDER)
+    for one in (serving, recommender):
+        one.refresh()
+    return create_app(settings, serving=serving, recommender=recommender)
 
 
 @pytest.fixture
@@ -65,23 +69,39 @@ def api(app) -> Client:
     return Client("http://api", transport=httpx.WSGITransport(app=app))
 
 
-def judged(settings: Settings, number: str, verdict: str) -> None:
-    registry = Registry(settings)
+def judged(settings: Settings, number: str, verdict: str, kind: Kind[Any] = CLASSIFIER) -> None:
+    registry = Registry(settings, kind=kind)
     registry.judged(registry.version(number), {"gate": verdict, "gate_against": ONE, "gate_reason": "worse by far"})
 
 
-def test_there_and_back_and_the_history_tells(api: Client, settings) -> None:
-    judged(settings, TWO, "passed")
-    assert [model["version"] for model in api.promote(MODEL, TWO)] == [TWO]
-    assert api.predict(api.contract().example).model_version == TWO
-    assert [model["version"] for model in api.rollback(MODEL, reason="it was worse")] == [ONE]
+both_kinds = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+
+
+@both_kinds
+def test_there_and_back_and_the_history_tells(api: Client, app, settings, kind: Kind[Any]) -> None:
+    def numbers(told: list[dict[str, Any]]) -> list[str]:
+        assert [model["name"] for model in told] == [one.name for one in KINDS]
+        assert {model["version"] for model in told if model["name"] != kind.name} == {ONE}
+        return [model["version"] for model in told if model["name"] == kind.name]
+
+    judged(settings, TWO, "passed", kind)
+    assert numbers(api.promote(kind.name, TWO)) == [TWO]
+    assert numbers(api.rollback(kind.name, reason="it was worse")) == [ONE]
     assert api.predict(api.contract().example).model_version == ONE
-    terms = api.history()
+    terms = api.history(kind.name)
+    others = api.history("" if kind is RECOMMENDER else RECOMMENDER.name)
+    assert [(term.version, term.by) for term in others] == [(ONE, "the training")]
     assert [(term.version, term.how) for term in terms] == [(ONE, "rollback"), (TWO, "promote"), (ONE, "promote")]
     assert terms[0].reason == "it was worse"
     assert terms[0].by.startswith("api")
     assert terms[0].until is None
     assert terms[1].until == terms[0].since
+
+
+def test_what_is_promoted_answers(api: Client, settings) -> None:
+    judged(settings, TWO, "passed")
+    api.promote(MODEL, TWO)
+    assert api.predict(api.contract().example).model_version == TWO
 
 
 def test_what_is_in_service_already_stays(client) -> None:
@@ -100,14 +120,27 @@ def test_what_is_in_service_already_stays(client) -> None:
         (PROMOTE, {"version": SHORT, "despite_gate": "a test"}, 409, "asks for other rows"),
         (PROMOTE, {"version": CUT, "despite_gate": "a test"}, 409, "does not load"),
         (ROLLBACK, {}, 409, "nothing was in service before"),
+        (OF_RECOMMENDER, {"version": "17"}, 404, "offer-recommender has no version '17'"),
+        (OF_RECOMMENDER, {"version": TWO}, 409, "the gate has refused it: worse by far"),
+        (OF_RECOMMENDER, {"version": SHORT, "despite_gate": "a test"}, 409, "asks for other rows"),
+        (OF_RECOMMENDER, {"version": CUT, "despite_gate": "a test"}, 409, "does not load"),
+        ("/models/offer-recommender/rollback", {}, 409, "nothing was in service before"),
     ],
 )
 def test_what_is_refused_says_why_and_changes_nothing(client, settings, path, body, status: int, detail: str) -> None:
-    judged(settings, TWO, "refused")
+    for kind in KINDS:
+        judged(settings, TWO, "refused", kind)
     reply = client.post(path, json=body)
     assert (reply.status_code, reply.content_type) == (status, PROBLEM)
     assert detail in reply.get_json()["detail"]
-    assert client.get("/models").get_json()["models"][0]["version"] == ONE
+    assert [model["version"] for model in client.get("/models").get_json()["models"]] == [ONE, ONE]
+
+
+def test_a_history_of_no_model_is_not_found(client) -> None:
+    reply = client.get("/models/history?name=other")
+    assert (reply.status_code, reply.content_type) == (404, PROBLEM)
+    assert "churn-classifier and offer-recommender" in reply.get_json()["detail"]
+    assert client.get("/models/history?of=other").status_code == 422
 
 
 def test_the_gate_and_the_contract_are_overruled_by_saying_so(client, settings) -> None:

@@ -6,20 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from churn import base_scoring, portfolio, scoring_runs, splits
+from churn import advice_jobs, base_scoring, portfolio, scoring_runs, splits
 from churn import contract as contracts
 from churn.cli import main
 from churn.customer_scores import CustomerScores, Row, Run
 from churn.data import read_rows, validate
 from churn.errors import InvalidData, NoChampion, NotReady, Refused, UnreadableFile
 from churn.held_out import FILE, HeldOut, keys
+from churn.kinds import RECOMMENDER
 from churn.settings import Settings
 from churn.store import Store
 from tests.conftest import ROOT
@@ -34,7 +37,7 @@ def with_database(settings: Settings, folder: Path, **changes: object) -> Settin
 
 
 @pytest.fixture(scope="module")
-def base(settings: Settings, champion, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def base(settings: Settings, champion, recommender_champion, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The settings of a store that holds one scoring of the shipped customers."""
     own = with_database(settings, tmp_path_factory.mktemp("base"))
     assert list(portfolio.score_base(own, "first")) == [SHIPPED]
@@ -51,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def small(settings: Settings, champion, folder: Path) -> Settings:
+def small(settings: Settings, champion, recommender_champion, folder: Path) -> Settings:
     """The settings of that data set, with an empty store."""
     return with_database(settings, folder, contract=folder / "contract.yaml")
 
@@ -127,6 +130,26 @@ def test_a_row_gives_back_all_that_was_said(base: Settings, scorer) -> None:
         assert 1 <= len(row.reasons) <= 3
         assert set(row.reasons[0]) == {"feature", "value", "contribution", "points", "text"}
         assert row.reasons[0]["value"] == values[row.reasons[0]["feature"]]
+
+
+def test_a_row_has_what_churn_recommend_says(base: Settings, scorer, tmp_path: Path) -> None:
+    run, rows = all_of(base)
+    list(advice_jobs.recommend_file(base, TELCO / "customers.csv", tmp_path / "out.parquet"))
+    told = pd.read_parquet(tmp_path / "out.parquet").set_index(scorer.contract.id)
+    compared = 0
+    for name, row in rows.items():
+        assert row.control == told.loc[name, "recommendation_control"]
+        assert all(one["item"] in run.facts["items"] for one in row.recommendations)
+        # of a row that was held out, probability and band are others than the model's own
+        if row.held_out:
+            continue
+        compared += 1
+        items = [told.loc[name, f"recommendation_{place}"] for place in (1, 2, 3)]
+        assert [one["item"] for one in row.recommendations] == [one for one in items if isinstance(one, str)]
+        for place, one in enumerate(row.recommendations, start=1):
+            assert one["score"] == pytest.approx(told.loc[name, f"recommendation_{place}_score"], abs=1e-6)
+    assert compared > 800
+    assert 0.04 < np.mean([row.control for row in rows.values()]) < 0.06
 
 
 def test_who_has_changed_since_the_training_is_listed_with_the_models_own_score(small, folder, scorer) -> None:
@@ -388,6 +411,23 @@ def test_it_is_due_after_a_change_of_the_file_or_the_version(small: Settings, fo
         connection.execute(sa.text("UPDATE scoring_runs SET version = '0'"))
     store.close()
     assert portfolio.due(small) == changed
+
+
+def test_it_is_due_after_a_change_of_the_recommender(small: Settings, recommender_champion, monkeypatch) -> None:
+    due = portfolio.due(small)
+    assert due is not None
+    assert (due.recommender, due.recommender_run) == (recommender_champion.version, recommender_champion.run_id)
+    list(portfolio.score_base(small, "one"))
+    assert portfolio.due(small) is None
+    gone = replace(RECOMMENDER, name="nobody-knows")
+    monkeypatch.setattr(portfolio, "RECOMMENDER", gone)
+    monkeypatch.setattr(advice_jobs, "RECOMMENDER", gone)
+    assert portfolio.due(small) == replace(due, recommender="", recommender_run="")
+    list(portfolio.score_base(small, "two"))
+    run, rows = all_of(small)
+    assert not any(row.recommendations or row.control for row in rows.values())
+    assert [note.partition(":")[0] for note in run.facts["notes"]] == ["nothing is recommended"]
+    assert portfolio.due(small) is None
 
 
 def test_without_a_champion_nothing_is_due(tmp_path: Path, settings: Settings) -> None:

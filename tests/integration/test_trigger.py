@@ -66,7 +66,18 @@ def test_a_file_that_is_away_is_no_event_and_no_end(triggers, settings, champion
     assert first_event(triggers.TrainingIsDue(0.1), 3) is None
 
 
-@pytest.mark.parametrize("name", ["TrainingIsDue", "ScoringIsDue"])
+def test_a_recommender_is_due_when_the_rows_change(triggers, settings, recommender_champion, monkeypatch, tmp_path):
+    folder = tmp_path / "telco"
+    shutil.copytree(settings.contract.parent, folder)
+    monkeypatch.setenv("CHURN_HOME", str(settings.home))
+    monkeypatch.setenv("CHURN_CONTRACT", str(folder / "contract.yaml"))
+    assert first_event(triggers.RecommenderTrainingIsDue(0.1), 2) is None
+    with (folder / "customers.csv").open("a") as rows:
+        rows.write("\n")
+    assert first_event(triggers.RecommenderTrainingIsDue(0.1), 60) == jobs.fingerprint(settings_of.load())
+
+
+@pytest.mark.parametrize("name", ["TrainingIsDue", "RecommenderTrainingIsDue", "ScoringIsDue"])
 def test_it_can_be_stored_and_built_again(triggers, name: str) -> None:
     path, arguments = getattr(triggers, name)(10).serialize()
     assert path == f"churn_triggers.{name}"

@@ -1,16 +1,14 @@
 """``POST /whatif`` over the shipped customers: no proposal breaks a rule, and each keeps what it promises."""
 
 import time
-from collections import Counter
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
 
 from churn.errors import InvalidData
+from tests import generated
 
 CUSTOMERS = 1_000
 
@@ -159,18 +157,8 @@ def test_no_changes_are_the_same_as_none(client, customers) -> None:
     assert [one.get_json() for one in replies] == [plain, plain]
 
 
-@pytest.mark.parametrize("path", ["/whatif", "/campaigns/plan"])
-def test_generated_bodies_give_no_500(app, path: str) -> None:
-    operation = schemathesis.openapi.from_wsgi("/openapi.json", app)[path]["POST"]
-    seen: Counter[int] = Counter()
-
-    @given(case=operation.as_strategy())
-    @settings(
-        max_examples=100, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
-    )
-    def send(case) -> None:
-        seen[case.call().status_code] += 1
-
-    send()
+@pytest.mark.parametrize("path", ["/whatif", "/recommend", "/campaigns/plan"])
+def test_generated_bodies_give_no_500(app, recommender_champion, path: str) -> None:
+    seen = generated.statuses(app, path, positive=100)
     assert not [status for status in seen if status >= 500 and status != 503]
     assert seen.total() >= 100

@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.stack
 FIRST_START_SECONDS = 480
 SECOND_START_SECONDS = 60
+WATCH = {"CHURN_WATCH_SECONDS": "2"}
+"""So that a training that should not begin is not waited for as long as by default."""
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Stack:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("embedded")
     ports = {f"CHURN_{name}_PORT": str(free_port()) for name in ("API", "UI", "MLFLOW", "AIRFLOW")}
-    stack = Stack(home, {**os.environ, **ports, **NO_CLOCK, "CHURN_HOME": str(home)})
+    stack = Stack(home, {**os.environ, **ports, **NO_CLOCK, **WATCH, "CHURN_HOME": str(home)})
     print(f"\nfirst start: {stack.start(FIRST_START_SECONDS):.0f} s")
     yield stack
     subprocess.run(["make", "down"], cwd=ROOT, env=stack.env, check=False)
@@ -84,6 +86,10 @@ def airflow(stack: Stack, path: str) -> dict[str, object]:
     return reply.raise_for_status().json()
 
 
+def runs(stack: Stack, dag: str) -> list[dict[str, object]]:
+    return airflow(stack, f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]  # type: ignore[return-value]
+
+
 def test_a_prediction_follows_without_another_command(stack: Stack) -> None:
     reply = httpx.post(f"{stack.url('API')}/predict", json=customer(stack))
     assert reply.status_code == 200, reply.text
@@ -91,12 +97,23 @@ def test_a_prediction_follows_without_another_command(stack: Stack) -> None:
 
 
 def test_airflow_shows_one_green_run_that_began_by_itself(stack: Stack) -> None:
-    (run,) = airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]  # type: ignore[misc]
+    (run,) = runs(stack, "churn_training")
     assert (run["state"], run["run_type"]) == ("success", "asset_triggered")
 
 
+def test_the_recommender_follows_by_itself(stack: Stack) -> None:
+    def told() -> httpx.Response:
+        return httpx.post(f"{stack.url('API')}/recommend", json={"customer": customer(stack), "k": 3}, timeout=30)
+
+    until(lambda: told().status_code == 200, "a recommender serves", seconds=180)
+    reply = told().json()
+    assert reply["model"] == {"name": "offer-recommender", "version": "1"}
+    assert reply["recommendations"]
+    until(lambda: [run["state"] for run in runs(stack, "recommender_training")] == ["success"], "its run ends")
+
+
 def test_xcoms_are_paths_and_uris(stack: Stack) -> None:
-    (run,) = airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]  # type: ignore[misc]
+    (run,) = runs(stack, "churn_training")
     tasks = f"/api/v2/dags/churn_training/dagRuns/{quote(run['dag_run_id'], safe='')}/taskInstances"
     value = {
         task: airflow(stack, f"{tasks}/{task}/xcomEntries/return_value")["value"]
@@ -212,7 +229,7 @@ def test_a_service_that_dies_comes_back(stack: Stack) -> None:
 
 
 def test_ctrl_c_ends_all_and_a_second_start_trains_nothing(stack: Stack) -> None:
-    runs = len(airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"])  # type: ignore[arg-type]
+    trained = [len(runs(stack, dag)) for dag in ("churn_training", "recommender_training")]
     served = httpx.get(f"{stack.url('API')}/models").json()["models"][0]["version"]
     stack.interrupt()
     for service in ("API", "UI", "MLFLOW", "AIRFLOW"):
@@ -221,8 +238,8 @@ def test_ctrl_c_ends_all_and_a_second_start_trains_nothing(stack: Stack) -> None
     seconds = stack.start(SECOND_START_SECONDS * 2)
     print(f"second start: {seconds:.0f} s")
     assert seconds < SECOND_START_SECONDS
-    time.sleep(30)  # three looks of the watching trigger
-    assert len(airflow(stack, "/api/v2/dags/churn_training/dagRuns")["dag_runs"]) == runs  # type: ignore[arg-type]
+    time.sleep(15)  # the watching trigger comes up, and looks three times
+    assert [len(runs(stack, dag)) for dag in ("churn_training", "recommender_training")] == trained
     reply = httpx.post(f"{stack.url('API')}/predict", json=customer(stack))
     assert reply.json()["model"]["version"] == served
 

@@ -4,28 +4,31 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from bench.load import Result, run
+from bench.load import Check, Result
 from churn import settings as settings_of
 from churn.promotion import promote, rollback
 from churn.registry import Registry
 from churn.settings import Settings
 from tests import versions
 from tests.conftest import free_port
+from tests.stack.clients import asking
 from tests.versions import Gunicorn
 
 pytestmark = pytest.mark.stack
 
 CHANGES = 20
-WITHIN_SECONDS = 10
+RELOAD_SECONDS = 1
+"""Between two looks into the registry: a fifth of the default, which most of the test would be spent waiting for."""
+WITHIN_SECONDS = RELOAD_SECONDS + 5
+"""Until all workers serve another version: the look and five seconds, so that by default it is within ten."""
 CONNECTIONS = 16
 GROWTH = 20
 """MiB that both workers together may gain in the second half of the changes. In the first half they
@@ -114,22 +117,8 @@ def complaint(folder: Path, customer: bytes) -> Callable[[bytes, bytes], str | N
     return check
 
 
-@contextmanager
-def load(api: Gunicorn, customer: bytes, complaint) -> Iterator[list[Result]]:
-    """Requests over all connections until the block ends; the result is then in the list."""
-    stop, found = threading.Event(), []
-
-    def work() -> None:
-        url = f"{api.url}/predict"
-        found.append(run(url, [customer], connections=CONNECTIONS, stop=stop, check=complaint))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join(60)
+def load(api: Gunicorn, customer: bytes, complaint: Check) -> AbstractContextManager[list[Result]]:
+    return asking(f"{api.url}/predict", customer, connections=CONNECTIONS, check=complaint)
 
 
 def megabytes(api: Gunicorn) -> float:
@@ -149,7 +138,7 @@ def wait_for_version(api: Gunicorn, number: str) -> float:
 
 def test_promotions_under_load_lose_and_mix_nothing(mlflow, settings, folder, customer, complaint) -> None:
     registry = Registry(settings.model_copy(update={"mlflow_tracking_uri": mlflow.url}), patient=False)
-    with Gunicorn(settings.home, tracking_uri=mlflow.url) as api:
+    with Gunicorn(settings.home, tracking_uri=mlflow.url, CHURN_RELOAD_SECONDS=str(RELOAD_SECONDS)) as api:
         api.wait_ready()
         wait_for_version(api, "1")
         waits, memory = [], []
@@ -162,7 +151,7 @@ def test_promotions_under_load_lose_and_mix_nothing(mlflow, settings, folder, cu
         with load(api, customer, complaint) as without_mlflow:
             time.sleep(1)
             mlflow.kill()
-            time.sleep(8)
+            time.sleep(RELOAD_SECONDS + 3)
             ready = api.get("/health/ready")
         gained = memory[-1] - memory[CHANGES // 2]
         print(f"\n{changing[0]}\nwaits {max(waits):.1f} s at most; {memory[-1]:.0f} MiB, {gained:.0f} of them new")

@@ -31,6 +31,7 @@ FITS = {"candidates", "tuning", "training", "splits"}
 SEGMENTS = {"clustering", "naming", "rules", "segmentation"}
 PACKS = {"trees", "compiling", "explaining", "parity", "packaging"}
 TRACKS = {"mlflow_client", "tracking", "history", "versions", "registry", "persona_models", "drift_reports"}
+TRACKS |= {"recommender_models"}
 STORES = {
     "database",
     "schema",
@@ -41,12 +42,15 @@ STORES = {
     "score_jobs",
     "campaign_base",
     "outcomes",
+    "interactions",
+    "interaction_records",
     "truth",
     "monitoring_log",
 }
 STORES |= {"customer_scores", "customer_list", "scoring_runs"}
 SCORES |= EXPLAINS
-CLIENT = {f"client_{part}" for part in ("connection", "models", "pipelines", "score", "customers")}
+CLIENT = {f"client_{part}" for part in ("connection", "models", "pipelines", "score", "customers", "recommend")}
+LIKES = {"ownership", "user_features", "liking", "shares", "recommender_parts", "recommender"}
 MODELS = ROWS | SCORES | JUDGES | FITS | PACKS
 ALLOWED = {
     "errors": set(),
@@ -57,11 +61,29 @@ ALLOWED = {
     "customer_list": {"catalogue", "customer_scores", "schema", "store"},
     "scoring_runs": {"customer_scores", "errors", "schema", "store"},
     "held_out": ROWS | {"preparation", "training"},
-    "base_scoring": ROWS | SCORES | {"batch", "held_out", "scoring_runs", "value"},
+    "base_scoring": ROWS | SCORES | {"batch", "batch_advice", "held_out", "scoring_runs", "value"},
     "portfolio": ROWS
     | SCORES
     | {"base_scoring", "customer_scores", "file_jobs", "held_out", "peek", "preparation", "registry", "scoring_runs"}
-    | {"store"},
+    | {"advice_jobs", "batch_advice", "kinds", "store"},
+    "ownership": {"contract", "encoding"},
+    "user_features": {"columns", "contract", "encoding", "ownership"},
+    "liking": set(),
+    "shares": set(),
+    "recommender_parts": CONTRACT | {"array_file", "compiled", "encoding", "scoring"} | LIKES - {"recommender"},
+    "recommender": {"contract", "encoding", "errors", "scoring"} | LIKES,
+    "item_features": {"contract"},
+    "recommendation": {"errors", "liking", "user_features"},
+    "recommender_files": CONTRACT | LIKES | {"compiled", "encoding", "errors", "parity", "recommendation", "scoring"},
+    "uptake": {"columns", "combinations", "contract", "encoding"},
+    "ranking": {"contract", "value"},
+    "advice_wording": {"encoding", "ranking", "recommender", "shares", "wording"},
+    "advice": {"catalogue", "encoding", "errors", "scoring"} | {"advice_wording", "ranking", "recommender", "uptake"},
+    "batch_advice": {"advice", "control", "encoding"},
+    "recommend_batch": {"batch", "batch_advice", "checking", "scoring"},
+    "advice_jobs": {"advice", "batch", "batch_advice", "errors", "file_jobs", "interactions", "kinds", "scoring"}
+    | {"recommend_batch", "settings", "store"},
+    "cli_recommend": {"advice_jobs", "cli_progress", "jobs", "recommender_jobs", "settings"},
     "cli_portfolio": {"catalogue", "cli_progress", "customer_scores", "errors", "jobs", "portfolio", "settings"},
     "cli_progress": set(),
     "knapsack_core": set(),
@@ -78,7 +100,8 @@ ALLOWED = {
         "store",
         "tables",
     },
-    "combinations": {"columns", "contract", "encoding"},
+    "array_file": set(),
+    "combinations": {"array_file", "columns", "contract", "encoding"},
     "options": {"columns", "contract", "encoding", "scoring"},
     "change_search": {"encoding", "options", "scoring"},
     "whatif": {"change_search", "columns", "contract", "errors", "options", "scoring"},
@@ -95,10 +118,10 @@ ALLOWED = {
     **dict.fromkeys(DRAFTS, ROWS | DRAFTS),
     "first_bands": ROWS | {"segmentation", "training"},
     **dict.fromkeys(FITS, ROWS | FITS),
-    **dict.fromkeys(JUDGES, {"economics", "errors"} | JUDGES),
+    **dict.fromkeys(JUDGES, {"bootstrap", "economics", "errors"} | JUDGES),
     "trust": set(),
     "compiled": {"encoding", "errors"},
-    **dict.fromkeys(EXPLAINS, ROWS | EXPLAINS | {"compiled"}),
+    **dict.fromkeys(EXPLAINS, ROWS | EXPLAINS | {"array_file", "compiled"}),
     "scoring": ROWS | SCORES,
     "segments": CONTRACT,
     "personas": CONTRACT | {"encoding"},
@@ -107,11 +130,13 @@ ALLOWED = {
     "segmenting": ROWS | SCORES | SEGMENTS | FITS | {"preparation", "registry", "persona_models"},
     **dict.fromkeys(PACKS, ROWS | SCORES | PACKS),
     "batch": ROWS | SCORES | {"checking"},
-    "peek": {"settings"},
-    **dict.fromkeys(TRACKS, ROWS | SCORES | TRACKS | {"peek"}),
-    "shelf": ROWS | SCORES | TRACKS | {"peek"},
+    "kinds": {"contract", "errors", "recommender", "scoring"},
+    "peek": {"settings", "kinds"},
+    "leader": {"errors", "settings"},
+    **dict.fromkeys(TRACKS, ROWS | SCORES | TRACKS | {"kinds", "peek"}),
+    "shelf": ROWS | SCORES | TRACKS | {"kinds", "peek"},
     "logbook": TRACKS,
-    "promotion": TRACKS | ROWS,
+    "promotion": TRACKS | ROWS | {"kinds"},
     "database": {"errors", "settings"},
     "schema": set(),
     "store": {"errors", "settings", "database", "schema"},
@@ -120,12 +145,19 @@ ALLOWED = {
     "prediction_log": {"store", "contract"},
     "score_jobs": {"errors", "settings", "store", "schema"},
     "score_process": {"errors", "settings", "score_jobs", "batch", "file_jobs", "scoring", "shelf"},
-    "promoter": TRACKS | {"errors", "promotion", "audit"},
+    "promoter": TRACKS | {"errors", "kinds", "promotion", "audit"},
     "services": {"errors", "settings"},
     "doctor": ROWS | {"registry", "services", "store"},
     "preparation": ROWS | {"splits", "truth"},
     "outcomes": {"contract", "errors", "schema", "store"},
     "outcome_files": ROWS | {"outcomes"},
+    "control": {"contract"},
+    "answered": {"errors", "interactions", "store"},
+    "interaction_reading": {"contract", "errors", "outcomes"},
+    "interactions": {"schema", "settings", "store"},
+    "interaction_records": {"errors", "interaction_reading", "interactions", "schema", "store"},
+    "interaction_files": ROWS | {"interaction_reading", "interaction_records", "store"},
+    "cli_interactions": {"audit", "contract", "interaction_files", "settings", "store"},
     "truth": ROWS | {"schema", "store"},
     "reference": ROWS | {"preparation", "training"},
     "monitoring_log": {"schema", "store"},
@@ -140,13 +172,32 @@ ALLOWED = {
     "cli_outcomes": {"audit", "contract", "monitoring", "outcome_files", "outcomes", "settings", "store"},
     "contest": MODELS
     | TRACKS
-    | {"held_out", "provenance", "preparation", "reference", "segmentation", "segmenting", "segment_card"},
-    "file_jobs": ROWS | SCORES | TRACKS | {"batch", "peek", "shelf"},
-    "jobs": MODELS | TRACKS | {"preparation", "contest", "promoter", "audit", "file_jobs", "segmenting"},
+    | {"held_out", "kinds", "provenance", "preparation", "reference", "segmentation", "segmenting", "segment_card"},
+    "recommender_pyfunc": {"kinds", "recommender", "scoring"},
+    "bootstrap": set(),
+    "ranking_metrics": set(),
+    "baselines": set(),
+    "judged": {"bootstrap", "hidden_products", "ranking_metrics"},
+    "hidden_products": {"contract", "encoding", "ownership"},
+    "recommender_evaluation": {"baselines", "catalogue", "contract", "encoding", "hidden_products", "item_features"}
+    | {"judged", "ownership", "recommendation", "user_features"},
+    "recommender_gate": {"contract", "encoding", "gate", "hidden_products", "ownership", "ranking_metrics"},
+    "recommender_plots": {"judged", "plots"},
+    "recommender_training": CONTRACT
+    | LIKES
+    | {"encoding", "gate", "interactions", "item_features", "judged", "parity", "preparation", "provenance"}
+    | {"recommendation", "recommender_evaluation", "recommender_files", "recommender_gate", "recommender_models"}
+    | {"recommender_plots"},
+    "recommender_jobs": BASE
+    | TRACKS
+    | {"audit", "contest", "encoding", "held_out", "interactions", "jobs", "kinds", "ownership", "preparation"}
+    | {"promoter", "recommendation", "recommender", "recommender_training"},
+    "file_jobs": ROWS | SCORES | TRACKS | {"batch", "kinds", "peek", "shelf"},
+    "jobs": MODELS | TRACKS | {"preparation", "contest", "promoter", "audit", "file_jobs", "kinds", "segmenting"},
     "cli": MODELS
     | TRACKS
-    | {"jobs", "drafting", "doctor", "promoter", "audit", "logbook", "cli_store", "cli_campaigns"}
-    | {"cli_outcomes", "cli_portfolio", "cli_progress"},
+    | {"jobs", "drafting", "doctor", "kinds", "promoter", "audit", "logbook", "cli_store", "cli_campaigns"}
+    | {"cli_interactions", "cli_outcomes", "cli_portfolio", "cli_progress", "cli_recommend"},
     "cli_store": STORES | {"errors", "settings", "services"},
 }
 
@@ -177,7 +228,8 @@ def test_the_domain_imports_only_what_lies_below(path: Path) -> None:
 
 def test_the_api_neither_trains_nor_runs_jobs() -> None:
     for path in (ROOT / "api").glob("*.py"):
-        assert not ours(path) & {*FITS, *PACKS, "jobs", "contest", "cli", "drafting"}, path
+        trains = {*FITS, *PACKS, "jobs", "contest", "recommendation", "recommender_training", "recommender_jobs"}
+        assert not ours(path) & {*trains, "cli", "drafting"}, path
 
 
 def test_the_web_app_knows_the_client_and_the_contract_only() -> None:
@@ -187,7 +239,8 @@ def test_the_web_app_knows_the_client_and_the_contract_only() -> None:
 
 def test_dags_are_wiring() -> None:
     for path in (ROOT / "airflow").rglob("*.py"):
-        assert ours(path) <= {"jobs", "monitoring", "portfolio", "settings", "errors", "credentials"}, path
+        steps = {"jobs", "recommender_jobs", "monitoring", "portfolio"}
+        assert ours(path) <= steps | {"settings", "errors", "credentials"}, path
 
 
 def test_mlflow_is_spoken_to_by_the_registry_and_its_parts_alone() -> None:
@@ -246,14 +299,9 @@ def test_column_names_stand_in_the_contract_alone() -> None:
 
 
 def _without_docstrings(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return " ".join(
-        str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant) and not _is_docstring(node, tree)
-    )
-
-
-def _is_docstring(constant: ast.Constant, tree: ast.AST) -> bool:
-    return any(isinstance(node, ast.Expr) and node.value is constant for node in ast.walk(tree))
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return " ".join(str(node.value) for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings)
 
 
 @pytest.mark.parametrize("folder", ["churn", "api", "streamlit_app", "airflow", "embedded"])

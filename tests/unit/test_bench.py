@@ -1,12 +1,14 @@
 """The load generator counts what was answered, what was not, and what was answered wrongly."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bench import load, report
+from bench import load, recommending, report
+from bench.processes import Measured
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -82,3 +84,26 @@ def test_one_half_takes_its_own_place_alone() -> None:
     again = report.merged(both, [half("Serving", 5)])
     assert again == report.merged("", [half("Serving", 5), half("Batch", 4)])
     assert report.merged(again, []) == again
+
+
+@pytest.mark.parametrize(
+    ("rate", "p99", "wrong", "seconds", "peak", "missed"),
+    [
+        (30, 4.0, 0, 60.0, 400e6, []),
+        (20, 4.0, 0, 60.0, 400e6, [0]),
+        (30, 4.5, 0, 60.0, 400e6, [1]),
+        (30, 4.0, 1, 60.0, 400e6, [2]),
+        (30, 4.0, 0, 130.0, 500e6, [3, 4]),
+    ],
+)
+def test_recommending_is_held_against_its_bars(
+    rate: int, p99: float, wrong: int, seconds: float, peak: float, missed: list[int]
+) -> None:
+    ours = load.Result(1.0, [p99] * rate, Counter({200: rate}), wrong=wrong)
+    echo = load.Result(1.0, [1.0] * 100, Counter({200: 100}))
+    served = {recommending.RECOMMEND: [ours], recommending.ECHO: [echo]}
+    effort = recommending.Effort()
+    batches = {effort.rows: Measured(30.0, int(400e6), ""), effort.many: Measured(seconds, int(peak), "")}
+    section = recommending._section(served, batches, effort)
+    assert [place for place, bar in enumerate(section.bars) if not bar.met] == missed
+    assert {len(row) for row in section.rows} == {len(section.head)}

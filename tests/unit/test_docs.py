@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from churn import contract as contracts
 from churn.cli import main
+from churn.control import in_control
 from churn.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,17 @@ def test_every_route_is_documented() -> None:
     }
     assert routes
     assert not [route for route in routes if route not in DOCS["api.md"]]
+
+
+def test_the_customers_that_the_docs_look_up_have_not_left_and_may_be_recommended_something() -> None:
+    """Else the examples would be answered by a 404, or by an empty list."""
+    contract = contracts.load(ROOT / "data/telco/contract.yaml")
+    looked_up = r"/customers/([\w-]+)'", r"'\{\"customer_id\": \"(\w+)\""
+    ids = [one for pattern in looked_up for one in re.findall(pattern, DOCS["api.md"])]
+    assert len(ids) > 1
+    rows = (ROOT / "data/telco/customers.csv").read_text(encoding="utf-8")
+    assert not [one for one in ids if not re.search(rf"^{one},.*,No$", rows, re.MULTILINE)]
+    assert not [one for one in ids if in_control(contract, one)]
 
 
 def test_every_dag_is_documented() -> None:

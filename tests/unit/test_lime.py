@@ -19,7 +19,9 @@ RANDOM = np.random.default_rng(3)
 @pytest.fixture(scope="module")
 def contract(telco: Contract) -> Contract:
     """Two numbers, one with gaps; two categories."""
-    plain = telco.model_dump(mode="json", by_alias=True, exclude={"products", "offers", "monthly_value"})
+    plain = telco.model_dump(
+        mode="json", by_alias=True, exclude={"products", "offers", "monthly_value", "recommendation"}
+    )
     plain["features"] = {
         "age": {"type": "number", "min": 0, "max": 100},
         "kind": {"type": "category", "values": ["a", "b", "c"]},

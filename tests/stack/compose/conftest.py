@@ -3,14 +3,14 @@
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
-from bench.load import Result, run
+from bench.load import Result
 from tests.conftest import free_port
+from tests.stack.clients import asking
 from tests.stack.compose.stack import PORTS, ROOT, Stack, docker, leftovers, timed
 from tests.stack.pages import PICTURES
 
@@ -44,24 +44,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def load(stack: Stack) -> Load:
     """Eight clients that ask for predictions until the block ends; what they saw is then in the list."""
 
-    @contextmanager
-    def clients() -> Iterator[list[Result]]:
-        stop, found, body = threading.Event(), [], json.dumps(stack.customer()).encode()
+    def clients() -> AbstractContextManager[list[Result]]:
         right = stack.predict()["churn_probability"]
-
-        def work() -> None:
-            found.append(run(stack.url("API", "/predict"), [body], connections=CLIENTS, stop=stop, check=check))
 
         def check(_: bytes, reply: bytes) -> str | None:
             told = json.loads(reply)
             return None if told["churn_probability"] == right else f"another answer: {told}"
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield found
-        finally:
-            stop.set()
-            thread.join(60)
+        body = json.dumps(stack.customer()).encode()
+        return asking(stack.url("API", "/predict"), body, connections=CLIENTS, check=check)
 
     return clients

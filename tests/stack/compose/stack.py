@@ -20,7 +20,7 @@ PORTS = ("AIRFLOW", "MLFLOW", "API", "UI")
 ONCE = {"secrets", "postgres-init", "store-init", "airflow-init"}
 FIRST_START_SECONDS = 15 * 60
 Done = subprocess.CompletedProcess[str]
-NO_CLOCK = {f"CHURN_{name}_SCHEDULE": "@yearly" for name in ("TRAINING", "SCORING", "MONITORING")}
+NO_CLOCK = {f"CHURN_{name}_SCHEDULE": "@yearly" for name in ("TRAINING", "RECOMMENDER", "SCORING", "MONITORING")}
 """No run comes by itself while a test counts them."""
 _TOKENS: dict[str, str] = {}
 """Airflow's, by the address that gave them: making one takes a second."""
@@ -113,9 +113,9 @@ class Stack:
     def airflow_password(self) -> str:
         return self.compose("run", "--rm", "-T", "secrets", "show").split()[-1]
 
-    def runs(self) -> list[dict[str, Any]]:
-        """The training's runs, newest last."""
-        return list(self.airflow("/dags/churn_training/dagRuns?order_by=id")["dag_runs"])
+    def runs(self, dag: str = "churn_training") -> list[dict[str, Any]]:
+        """A DAG's runs, newest last."""
+        return list(self.airflow(f"/dags/{dag}/dagRuns?order_by=id")["dag_runs"])
 
     def train(self, **params: Any) -> str:
         """Trigger the DAG with parameters, a quick training where none are given; the run's id."""
@@ -136,6 +136,11 @@ class Stack:
     def champion(self) -> str:
         alias = "/api/2.0/mlflow/registered-models/alias?name=churn-classifier&alias=champion"
         return str(self.get("MLFLOW", alias)["model_version"]["version"])
+
+    def recommends(self) -> bool:
+        """Whether every worker recommends something to the schema's customer."""
+        wanted = {"customer": self.customer(), "k": 3}
+        return all(self.post("API", "/recommend", wanted)["recommendations"] for _ in range(10))
 
     def sql(self, database: str, query: str) -> list[str]:
         """The lines that a query gives."""

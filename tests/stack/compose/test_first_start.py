@@ -13,6 +13,8 @@ from tests.stack.compose.stack import ROOT, Stack, docker, eventually
 from tests.stack.pages import PICTURES, predict_on_the_page
 
 pytestmark = pytest.mark.stack
+QUICK = {"CHURN_REPEATS": "1", "CHURN_TUNING_SECONDS": "0"}
+"""The first training is as it is by default; those after it need not take as long."""
 OWN_DAG = """
 from airflow.sdk import dag, task
 
@@ -44,12 +46,22 @@ def test_airflow_shows_the_green_run(stack: Stack) -> None:
     assert found["churn_training"]["run"]["state"] == "success"
 
 
+def test_the_recommender_follows_by_itself(stack: Stack) -> None:
+    eventually(stack.recommends, seconds=180, what="nothing is recommended")
+    told = stack.post("API", "/recommend", {"customer": stack.customer(), "k": 3})
+    assert told["model"] == {"name": "offer-recommender", "version": "1"}
+    assert told["risk_model"] == {"name": "churn-classifier", "version": "1"}
+    assert all(one["reason"] for one in told["recommendations"])
+    eventually(lambda: stack.runs("recommender_training")[0]["state"] == "success", seconds=60)
+    assert [run["run_type"] for run in stack.runs("recommender_training")] == ["asset_triggered"]
+
+
 def test_mlflow_holds_the_champion_that_serves(stack: Stack) -> None:
     assert stack.champion() == stack.served()
 
 
 def test_a_version_names_the_revision_of_the_code(stack: Stack) -> None:
-    (model,) = stack.get("API", "/models")["models"]
+    model = stack.get("API", "/models")["models"][0]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert model["provenance"]["git_revision"] == head.stdout.strip()
 
@@ -90,6 +102,17 @@ def test_a_run_by_airflow_s_api_leads_to_a_new_champion(stack: Stack) -> None:
     assert f"Airflow: churn_training {run}" in stack.cli("audit", "--json")
 
 
+def test_dags_of_one_s_own_run_beside_ours(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "my_own.py").write_text(OWN_DAG, encoding="utf-8")
+    folder.chmod(0o755)
+    stack.with_(CHURN_DAGS=str(folder), **QUICK).compose("up", "--wait", timeout=180)
+    eventually(lambda: "my_own" in {dag["dag_id"] for dag in stack.airflow("/dags")["dags"]}, seconds=90)
+    run = stack.airflow("/dags/my_own/dagRuns", {"logical_date": None})["dag_run_id"]
+    eventually(lambda: stack.airflow(f"/dags/my_own/dagRuns/{run}")["state"] == "success", seconds=90)
+    assert "churn_training" in {dag["dag_id"] for dag in stack.airflow("/dags")["dags"]}
+
+
 def test_changed_rows_lead_to_a_new_champion(stack: Stack) -> None:
     before = stack.served()
     rows = stack.data / "telco" / "customers.csv"
@@ -112,17 +135,6 @@ def test_the_command_line_works_beside_the_stack(stack: Stack) -> None:
     doctor = stack.run("docker", "compose", "run", "--rm", "-T", "cli", "doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert doctor.stdout.count("✓") == len(doctor.stdout.splitlines()), doctor.stdout
-
-
-def test_dags_of_one_s_own_run_beside_ours(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("own")
-    (folder / "my_own.py").write_text(OWN_DAG, encoding="utf-8")
-    folder.chmod(0o755)
-    stack.with_(CHURN_DAGS=str(folder)).compose("up", "--wait", timeout=180)
-    eventually(lambda: "my_own" in {dag["dag_id"] for dag in stack.airflow("/dags")["dags"]}, seconds=90)
-    run = stack.airflow("/dags/my_own/dagRuns", {"logical_date": None})["dag_run_id"]
-    eventually(lambda: stack.airflow(f"/dags/my_own/dagRuns/{run}")["state"] == "success", seconds=90)
-    assert "churn_training" in {dag["dag_id"] for dag in stack.airflow("/dags")["dags"]}
 
 
 def test_the_build_shares_its_first_stages() -> None:

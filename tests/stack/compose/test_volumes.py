@@ -1,6 +1,5 @@
 """What outlives an end, a new start, a rotation, and the loss of every volume."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ def known(stack: Stack) -> dict[str, Any]:
     return {
         "answer": stack.predict()["churn_probability"],
         "versions": stack.versions(),
-        "history": json.loads(stack.cli("history", "--json"))["terms"][1:],
+        "history": stack.get("API", "/models/history")["history"][1:],
         "runs": [run["dag_run_id"] for run in stack.runs()],
         "users": stack.users(),
-        "keys": [one["name"] for one in json.loads(stack.cli("keys", "list", "--json"))],
+        "keys": stack.sql("churn", "SELECT name, hash, scope FROM api_keys ORDER BY id"),
         "some predictions": stack.predictions() > 100,
     }
 
