@@ -14,7 +14,8 @@ from api.document import PROBLEMS, said
 from api.keeper import keeper
 from api.serving import serving, servings
 from churn.errors import Fault, InvalidData
-from churn.interaction_reading import KEY, LONGEST_ID, LONGEST_KEY, Event, Interaction, Reader, key_fault, require_id
+from churn.interaction_reading import KEY, LONGEST_ID, LONGEST_KEY, Event, Interaction, Reader, key_fault
+from churn.outcomes import require_id
 
 if TYPE_CHECKING:
     from churn.interactions import Kept
@@ -122,7 +123,7 @@ def record_interactions() -> Response:
     # those in service; only where none is the file in the settings, which takes longer to read than all else
     contracts = [one.contract for one in servings() if one.live] or [serving().contract]
     for contract in contracts:
-        require_id(contract)
+        require_id(contract, "an interaction")
     items = dict.fromkeys(item for contract in contracts for item in (*contract.products, *contract.offers))
     key = request.headers.get(HEADER)
     done = record(keeper().store, _read(read_json(), Reader(items), key), by=asker(), request_key=key)

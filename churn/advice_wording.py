@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from churn.wording import inside
+from churn.wording import inside, is_statement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,9 +102,13 @@ class Reasons:
 
 @lru_cache(maxsize=10_000)
 def _alike_text(share: float, labels: tuple[str, ...], requires: bool) -> str:
-    # a label that names its column ("Has a partner: Yes") is quoted, since it is no part of a sentence
-    traits = " and ".join(f"“{label}”" if ": " in label else inside(label) for label in labels)
+    traits = " and ".join(_named(label) for label in labels)
     return f"Owned by {_tenths(share)} customers with {traits}{_can(requires)}"
+
+
+def _named(label: str) -> str:
+    """A trait within a sentence. What is no noun ("Has a partner", "Payment method: mailed check") is quoted."""
+    return f"“{label}”" if ": " in label or is_statement(label) else inside(label)
 
 
 def _can(requires: bool) -> str:

@@ -96,7 +96,7 @@ class BaseScorer:
         if self.gone:
             stays &= np.array([one not in self.gone for one in ids])
         encoded = held.encoded(self.scorer.encoder)
-        kept = Encoded(encoded.numbers[stays], encoded.codes[stays])
+        kept = encoded.at(stays)
         return Piece(len(stays), int(len(stays) - stays.sum()), self._scored(kept, ids[stays]))
 
     def _left(self, held: Held) -> "NDArray[np.bool_]":
@@ -164,7 +164,7 @@ class BaseScorer:
         points, output, base = np.zeros_like(contributions), np.zeros(len(rows)), 0.0
         for at in range(0, size, CHUNK):
             some = chosen[at : at + CHUNK]
-            found = self.scorer.explain(Encoded(rows.numbers[some], rows.codes[some]))
+            found = self.scorer.explain(rows.at(some))
             contributions[some], points[some], output[some] = found.contributions, found.points, found.output
             base = found.base_value
         return Explained(contributions, base, output, points)
@@ -201,7 +201,7 @@ class _Scores:
             )
         return _Scores(
             self.scorer,
-            Encoded(self.rows.numbers[chosen], self.rows.codes[chosen]),
+            self.rows.at(chosen),
             self.ids[chosen],
             self.probability[chosen],
             self.held_out[chosen],

@@ -107,7 +107,7 @@ def refuse_onto_itself(source: Path, target: Path) -> None:
 def probabilities(scorer: Scorer, rows: Encoded) -> "NDArray[np.float64]":
     """Churn probabilities, (n,), of any number of validated rows."""
     size = _CACHED if scorer.is_compiled else len(rows)
-    parts = [Encoded(rows.numbers[at : at + size], rows.codes[at : at + size]) for at in range(0, len(rows), size)]
+    parts = [rows.at(slice(at, at + size)) for at in range(0, len(rows), size)]
     return np.concatenate([scorer.probabilities(part) for part in parts])
 
 

@@ -88,7 +88,8 @@ class Offers:
         if self.economics.value_months is not None:
             return 0.0
         # a straight line in p: it crosses 0 between what a stayer and what a churner bring
-        ends = [self.profit(np.full(1, p), np.full(1, np.nan))[0] for p in (0.0, 1.0)]
+        # plain numbers, since it goes into a query: PostgreSQL's driver does not know numpy's
+        ends = [self.profit(np.full(1, p), np.full(1, np.nan))[0].tolist() for p in (0.0, 1.0)]
         crossings = [
             -low / (high - low) if high > 0 > low else 0.0 if low >= 0 else inf for low, high in zip(*ends, strict=True)
         ]

@@ -71,7 +71,7 @@ def fit(contract: "Contract", features: "pd.DataFrame", target: "pd.Series[int]"
     encoder = Encoder(contract)
     encoded = encoder.frame(features)
     order = _canonical(encoded)
-    features, encoded = features.iloc[order], Encoded(encoded.numbers[order], encoded.codes[order])
+    features, encoded = features.iloc[order], encoded.at(order)
     left = np.asarray(target)[order]
     units = _units(encoded.numbers)
     encoded = Encoded(encoded.numbers / units, encoded.codes)
@@ -255,7 +255,7 @@ def _personas(
     sample: "NDArray[np.intp]",
     count: int,
 ) -> list[Persona]:
-    named = name_groups(contract, Encoded(rows.numbers[sample], rows.codes[sample]), groups[sample], count)
+    named = name_groups(contract, rows.at(sample), groups[sample], count)
     found = []
     for group, (name, traits) in enumerate(named):
         inside = groups == group

@@ -30,6 +30,10 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def at(self, rows: "slice | NDArray[np.int64] | NDArray[np.intp] | NDArray[np.bool_]") -> "Encoded":
+        """Some of the rows."""
+        return Encoded(self.numbers[rows], self.codes[rows])
+
 
 def values(column: "Column") -> list[Any]:
     """The values of a category or boolean, in the order of their codes."""

@@ -132,7 +132,7 @@ def _largest_difference(
     """How far the explainer is from SHAP's, and the probability it leads to from the pipeline's, at most."""
     lines = np.random.default_rng(seed).permutation(len(features))[:CHECKED_ROWS]
     explained = explainer.explain(features[lines])
-    told = pipeline.predict_proba(Encoder(contract).rows(Encoded(rows.numbers[lines], rows.codes[lines])))[:, 1]
+    told = pipeline.predict_proba(Encoder(contract).rows(rows.at(lines)))[:, 1]
     off = [np.abs(explainer.link.probability(explained.output) - told).max()]
     if not isinstance(explainer.game, Linear):
         model, calibrator = _uncalibrated(pipeline.named_steps["model"])

@@ -44,14 +44,8 @@ class Hidden:
 
     def at(self, places: "Ints | Bools") -> "Hidden":
         """Some of these customers."""
-        encoded = picked(self.encoded, places)
         arrays = (self.known[places], self.relevant[places], self.possible[places])
-        return Hidden(self.rows[places], encoded, *arrays)
-
-
-def picked(encoded: Encoded, rows: "Ints | Bools") -> Encoded:
-    """Some of the rows."""
-    return Encoded(encoded.numbers[rows], encoded.codes[rows])
+        return Hidden(self.rows[places], self.encoded.at(places), *arrays)
 
 
 def one_each(ownership: "Ownership", contract: "Contract", encoded: Encoded, seed: int) -> Hidden:
@@ -74,7 +68,7 @@ def everything(ownership: "Ownership", contract: "Contract", encoded: Encoded) -
 
 
 def _hidden(ownership: "Ownership", contract: "Contract", encoded: Encoded, rows: "Ints", hide: "Bools") -> Hidden:
-    shown = without(contract, picked(encoded, rows), ownership.products, hide)
+    shown = without(contract, encoded.at(rows), ownership.products, hide)
     owned = ownership.owned(encoded)[rows]
     return Hidden(rows, shown, owned & ~hide, owned & hide, ownership.possible(shown))
 

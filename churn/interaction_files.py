@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from churn.errors import SHOWN_FAULTS, Fault, InvalidData, UnreadableFile
-from churn.interaction_reading import AT, EVENT, ID, ITEM, KEY, VERSION, Interaction, Reader, require_id
+from churn.interaction_reading import AT, EVENT, ID, ITEM, KEY, VERSION, Interaction, Reader
 from churn.interaction_records import CHUNK, Check, record
+from churn.outcomes import require_id
 from churn.reading import FIRST_ROW, read_pieces
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _checked(store: "Store", path: Path, contract: "Contract", by: str) -> Count
 
 def _pieces(path: Path, contract: "Contract") -> "Iterator[tuple[list[Interaction], list[Fault]]]":
     """The file's interactions, and what is wrong with its other rows, some rows at a time."""
-    own_id = require_id(contract)
+    own_id = require_id(contract, "an interaction")
     reader = Reader([*contract.products, *contract.offers])
     for piece in read_pieces(path, contract.rows.format):
         columns = _columns(path, piece.table.column_names, own_id)

@@ -3,13 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from churn.errors import Fault, Refused
+from churn.errors import Fault
 from churn.outcomes import read_at
-
-if TYPE_CHECKING:
-    from churn.contract import Contract
 
 Event = Literal["shown", "clicked", "accepted", "refused"]
 EVENTS: tuple[Event, ...] = get_args(Event)
@@ -40,17 +37,6 @@ class Interaction:
         """What is said, as JSON has it."""
         at = None if self.at is None else self.at.astimezone(UTC).isoformat()
         return [self.customer_id, self.item, self.event, at, self.version]
-
-
-def require_id(contract: "Contract") -> str:
-    """The column of the ids.
-
-    Raises:
-        Refused: the contract names none.
-    """
-    if not contract.id:
-        raise Refused("the contract names no id column (`id:`), so that an interaction could not be told whose it is")
-    return contract.id
 
 
 class Reader:
@@ -128,5 +114,4 @@ __all__ = [
     "Interaction",
     "Reader",
     "key_fault",
-    "require_id",
 ]

@@ -117,14 +117,17 @@ def record(
     return done
 
 
-def require_id(contract: "Contract") -> str:
+def require_id(contract: "Contract", what: str = "an outcome") -> str:
     """The column of the ids.
+
+    Args:
+        what: cannot be told whose it is without, for the message.
 
     Raises:
         Refused: the contract names none.
     """
     if not contract.id:
-        raise Refused("the contract names no id column (`id:`), so that an outcome could not be told whose it is")
+        raise Refused(f"the contract names no id column (`id:`), so that {what} could not be told whose it is")
     return contract.id
 
 

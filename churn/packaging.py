@@ -52,7 +52,7 @@ def write_parts(
     decision = {"threshold": threshold, **outcome, **told}
     (folder / DECISION_FILE).write_text(json.dumps(decision, indent=2), encoding="utf-8")
     # made-up rows, so that no customer travels with the model
-    checked = Encoded(made_up.numbers[:CHECKED_ROWS], made_up.codes[:CHECKED_ROWS])
+    checked = made_up.at(slice(CHECKED_ROWS))
     check = {
         "customers": customers(checked, encoder),
         "churn_probability": PipelineSource(pipeline, encoder).probabilities(checked).tolist(),

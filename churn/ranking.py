@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 ItemKind = Literal["product", "offer"]
 PRIOR_CONTACTS = 20
-_FARTHEST = 500.0  # where exp is still a number
 """How many contacts the contract's word on an offer's acceptance counts for, beside those that were made."""
+_FARTHEST = 500.0  # where exp is still a number
 
 
 class Counted(Protocol):

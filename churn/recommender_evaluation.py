@@ -63,7 +63,7 @@ class Taken:
     def fit(self, plan: "Plan", rows: "Ints | None" = None) -> recommendation.Fitted:
         """LightFM over these customers, or some of them."""
         picked = np.arange(len(self)) if rows is None else rows
-        encoded = hidden_products.picked(self.encoded, picked)
+        encoded = self.encoded.at(picked)
         features = UserFeatures.fit(self.contract, encoded)
         traits, owned = features.traits(encoded), features.owned(encoded)
         matrix = item_features.matrix(self.contract, list(self.items))
@@ -96,7 +96,7 @@ def evaluate(
     ownership = Ownership(taken.contract)
     fold = np.random.default_rng(seed).permutation(len(taken)) % count
     judging = _judging(len(taken), seed)
-    encoded, left_out = hidden_products.picked(taken.encoded, judging), fold[judging]
+    encoded, left_out = taken.encoded.at(judging), fold[judging]
     warm = hidden_products.one_each(ownership, taken.contract, encoded, seed)
     cold = hidden_products.everything(ownership, taken.contract, encoded)
     owned = ownership.owned(taken.encoded)
@@ -109,7 +109,7 @@ def evaluate(
             there = left_out[hidden.rows] == number
             what.note(there, models.scores(hidden.at(there)))
         there = left_out == number
-        held_out[there] = models.each_hidden(hidden_products.picked(encoded, there))
+        held_out[there] = models.each_hidden(encoded.at(there))
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(judge, range(count)))

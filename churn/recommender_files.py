@@ -76,7 +76,7 @@ def largest_difference(fitted: "Fitted", rows: Encoded) -> float:
     """How far the arrays' scores are from LightFM's, at most, over these rows."""
     found = 0.0
     for start in range(0, len(rows), _AT_ONCE):
-        some = Encoded(rows.numbers[start : start + _AT_ONCE], rows.codes[start : start + _AT_ONCE])
+        some = rows.at(slice(start, start + _AT_ONCE))
         seen = fitted.features.traits(some), fitted.features.owned(some)
         found = max(found, float(np.abs(fitted.liking(*seen) - fitted.predict(*seen)).max(initial=0.0)))
     return found

@@ -87,11 +87,11 @@ def find(
     encoder = Encoder(contract)
     fill = np.array([_median(numbers) for numbers in rows.numbers[seen].T])
     filled = Encoded(np.where(np.isnan(rows.numbers), fill, rows.numbers), rows.codes)
-    known = Encoded(filled.numbers[seen], filled.codes[seen])
+    known = filled.at(seen)
     regions = [_simple(region, known) for region in _regions(encoder, known, inside[seen], seed)]
     if Region() in regions:
         return Rules(note="most customers are in the high band, and no rule tells them from the others")
-    unseen = Encoded(filled.numbers[others], filled.codes[others])
+    unseen = filled.at(others)
     return _measured(encoder, list(_different(regions)), unseen, target[others], inside[others])
 
 

@@ -61,7 +61,7 @@ def _smallest(rows: _Kept) -> _Kept:
     if len(rows[0]) <= MOST_ROWS:
         return rows
     place = np.sort(np.argpartition(rows[0], MOST_ROWS)[:MOST_ROWS])
-    return rows[0][place], Encoded(rows[1].numbers[place], rows[1].codes[place]), rows[2][place]
+    return rows[0][place], rows[1].at(place), rows[2][place]
 
 
 def _pieces(scorer: "Scorer", source: Path) -> "Iterator[tuple[Encoded, NDArray[np.object_]]]":

@@ -5,11 +5,12 @@ are left out, since they tell what a customer owns.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
+from churn import wording
 from churn.columns import Column, Part
 from churn.encoding import Encoder, values
 from churn.ownership import Ownership
@@ -142,23 +143,15 @@ def _faults(seen: list[Seen], columns: list[Column]) -> Iterator[str]:
 
 def _told(contract: "Contract", seen: list[Seen], columns: list[Column]) -> Iterator[tuple[str, str]]:
     """The name and the label of every feature, in order."""
-    texts = [column.label_of(value) for column in columns if not column.is_numeric for value in values(column)]
-    alone = {text for text in texts if texts.count(text) == 1}
     for one, column in zip(seen, columns, strict=True):
-        yield f"{one.column}=", f"{column.title} unknown"
+        yield f"{one.column}=", wording.phrase(column, None)
         if one.kind == "number":
             yield from _bins(one, column)
             continue
         for value in values(column):
-            yield f"{one.column}={value}", _value_label(column, value, alone)
+            yield f"{one.column}={value}", wording.phrase(column, value)
     for name, product in contract.products.items():
         yield f"{name}+", product.label or contract.features[name].title
-
-
-def _value_label(column: Column, value: Any, alone: set[str]) -> str:
-    """The value's own label where that says enough: one of several, that no other column has."""
-    text = column.label_of(value)
-    return text if text in alone and len(values(column)) > 2 else f"{column.title}: {text}"
 
 
 def _bins(one: Seen, column: Column) -> Iterator[tuple[str, str]]:

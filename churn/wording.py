@@ -35,6 +35,16 @@ def reason(column: "Column", value: "Scalar | None", points: float) -> str:
     return f"{subject} {verb} the risk by {_points(abs(points))}"
 
 
+def phrase(column: "Column", value: "Scalar | None") -> str:
+    """How a value of a category is spoken of: "Month-to-month contract"; of None that it is unknown."""
+    return _phrase(_tidy(column.title), None if value is None else _tidy(column.label_of(value)))[0]
+
+
+def is_statement(label: str) -> bool:
+    """Whether a label is a sentence of its own, as "Has a partner" is."""
+    return _is_statement(_tidy(label))
+
+
 def _points(size: float) -> str:
     whole = round(100 * size)
     if whole < 1:

@@ -29,6 +29,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from churn import audit, interaction_records, interactions, prediction_log, scoring_runs
+from churn import contract as contracts
+from churn.campaign_base import CampaignBase
+from churn.campaigns import Offers
 from churn.customer_list import Order, Sort, Wish, page
 from churn.customer_scores import CustomerScores, Run
 from churn.customer_scores import Row as Score
@@ -507,6 +510,18 @@ def what_is_read_while_a_scoring_ends_is_read_once_more(url: str, _: Path) -> No
         assert len(seen) == 3
 
 
+def a_campaign_reads_whom_an_offer_may_pay_with(url: str, _: Path) -> None:
+    contract = contracts.load(ROOT / "data/telco/contract.yaml")
+    offers = Offers(contract, ["loyalty_gift"])  # which asks for no column
+    people = [_line(n) for n in range(12_000)]
+    with opened(url) as store:
+        _scored(store, "first", people)
+        base = CampaignBase(store)
+        found = {one for piece in base.candidates(base.newest(), offers) for one in piece.ids}
+        assert found == {one.customer_id for one in people if one.risk != "low" and one.probability >= offers.least}
+        assert 0 < len(found) < len(people)
+
+
 def a_name_of_a_run_may_be_long(url: str, _: Path) -> None:
     """Airflow's have up to 250 characters, and more stands before them."""
     long, other = "x" * 300, "x" * 299 + "y"
@@ -743,6 +758,7 @@ CHECKS: Sequence[Check] = (
     several_write_and_prune_at_once,
     a_scoring_is_whole_or_not_there,
     what_is_read_while_a_scoring_ends_is_read_once_more,
+    a_campaign_reads_whom_an_offer_may_pay_with,
     a_name_of_a_run_may_be_long,
     a_database_of_the_revision_before_keeps_its_rows,
     an_interaction_is_kept_once,

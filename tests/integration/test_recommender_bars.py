@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from churn import contract as contracts
-from churn import hidden_products, recommender_gate
+from churn import recommender_gate
 from churn.data import read_rows, validate
 from churn.encoding import Encoded, Encoder
 from churn.judged import EASE, LIGHTFM, POPULARITY, Judged, ViewJudged
@@ -81,7 +81,7 @@ def test_the_gate_tells_equal_challengers_from_those_that_learned_little(telco: 
     """On a tenth of the customers, as the gate has them; the little: one epoch over a twentieth of the others."""
     lot = np.random.default_rng(0).permutation(len(telco))
     apart, training = np.split(lot, [len(lot) // 10])
-    gate_set = hidden_products.picked(telco.encoded, apart)
+    gate_set = telco.encoded.at(apart)
 
     def fit(seed: int, share: float = 1.0, epochs: int = 20) -> Fit:
         rows = np.sort(np.random.default_rng(seed).choice(training, int(share * len(training)), replace=False))

@@ -20,6 +20,7 @@ from churn.client import Client, Refused
 from tests.conftest import free_port
 from tests.stack.compose.stack import NO_CLOCK
 from tests.stack.pages import predict_on_the_page
+from tests.stack.readme import asked
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.stack
@@ -110,6 +111,10 @@ def test_the_recommender_follows_by_itself(stack: Stack) -> None:
     assert reply["model"] == {"name": "offer-recommender", "version": "1"}
     assert reply["recommendations"]
     until(lambda: [run["state"] for run in runs(stack, "recommender_training")] == ["success"], "its run ends")
+
+
+def test_what_the_readme_asks_is_answered(stack: Stack) -> None:
+    until(lambda: set(asked(stack.url("API"))) == {200}, "all of the README's requests are answered", seconds=120)
 
 
 def test_xcoms_are_paths_and_uris(stack: Stack) -> None:

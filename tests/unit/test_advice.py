@@ -9,6 +9,7 @@ import pytest
 from churn import combinations, shares
 from churn import contract as contracts
 from churn.advice import Advice, Wish
+from churn.advice_wording import _alike_text
 from churn.batch_advice import BatchAdvice
 from churn.catalogue import BANDS, RankWeights
 from churn.contract import Contract
@@ -401,6 +402,18 @@ def test_every_reason_is_true_of_the_training_rows(advice: Advice, recommender: 
                     assert reason.customers >= shares.MIN_CUSTOMERS
                     assert reason.share > recommender.popularity[recommender.items.index(one.item)]
     assert kinds == {"alike", "popularity", "bundle", "acceptance"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (("Month-to-month contract", "DSL internet service"), "month-to-month contract and DSL internet service"),
+        (("Has a partner",), "“Has a partner”"),
+        (("Payment method: credit card (automatic)",), "“Payment method: credit card (automatic)”"),
+    ],
+)
+def test_traits_stand_in_a_sentence(labels: tuple[str, ...], told: str) -> None:
+    assert _alike_text(0.7, labels, requires=False) == f"Owned by about 7 in 10 customers with {told}"
 
 
 def test_no_reason_names_a_sensitive_product(recommender: Recommender, scorer: Scorer) -> None:

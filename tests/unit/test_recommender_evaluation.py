@@ -120,7 +120,7 @@ def test_held_out_scores_are_of_models_that_saw_neither_the_customer_nor_the_pro
     assert (judged.held_out.owned == owned).all()
     assert (judged.held_out.allowed == ownership.allowed(taken.encoded)).all()
     there = np.flatnonzero(fold == 1)[:5]
-    traits = fitted.features.traits(hidden_products.picked(taken.encoded, there))
+    traits = fitted.features.traits(taken.encoded.at(there))
     for product in range(owned.shape[1]):
         known = owned[there]
         known[:, product] = False

@@ -86,7 +86,7 @@ def test_what_does_not_beat_the_baselines_is_refused_though_it_beats_the_champio
 
 def test_too_few_customers_are_refused(bank, usual: Fixed) -> None:
     contract, encoded = bank
-    few = hidden_products.picked(encoded, np.arange(40))
+    few = encoded.at(np.arange(40))
     verdict = recommender_gate.judge([], contract, few, usual, usual, seed=1)
     assert not verdict.passed
     assert verdict.reasons[0].startswith("the gate set is too small to tell: ")

@@ -99,7 +99,7 @@ def test_the_reason_is_what_the_customers_were_made_to_take_it_for(tmp_path: Pat
     recommender = read(write_of(tmp_path / "version", tastes.contract(), tastes.people(), plan))
     nothing = [0, 0, 0, 0]
     films, games = (Encoded(np.empty((1, 0)), np.array([[taste, *nothing]])) for taste in (FILMS, GAMES))
-    for customer, item, label in ((films, CINEMA, "films"), (games, CONSOLE, "games")):
+    for customer, item, label in ((films, CINEMA, "Films taste"), (games, CONSOLE, "Games taste")):
         (told,) = recommender.shares(customer, [item])
         assert told is not None
         assert told.labels == (label,)

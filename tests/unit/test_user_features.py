@@ -73,7 +73,7 @@ def test_a_number_of_few_values_has_a_bin_for_each(features: UserFeatures, membe
     visits, trait = members.numbers[:, 1], features.traits(members)[:, 1]
     known = ~np.isnan(visits)
     assert len(set(zip(visits[known].tolist(), trait[known].tolist(), strict=True))) == 3
-    assert {features.labels[place] for place in trait[~known]} == {"Visits unknown"}
+    assert {features.labels[place] for place in trait[~known]} == {"Unknown visits"}
     assert {features.labels[place] for place in trait[visits == 1]} == {"Visits 1 to 3"}
 
 
@@ -95,10 +95,9 @@ def test_what_is_beyond_the_training_rows_is_in_the_outer_bins(features: UserFea
 
 def test_labels_are_in_the_contracts_words(features: UserFeatures) -> None:
     told = dict(zip(features.names, features.labels, strict=True))
-    assert told["plan=Gold"] == "Gold"  # one of three, and of no other column
-    assert told["club=North"] == "Club: North"
-    assert told["gender=2"] == "C"
-    assert told["plan="] == "Plan unknown"
+    assert told["plan=Gold"] == "Gold plan"  # as reasons speak of it (churn.wording)
+    assert told["club=North"] == "North club"
+    assert told["plan="] == "Unknown plan"
     assert told["locker+"] == "A locker" == features.labels[-1]
     assert told["months~0"] == f"Membership under {features.seen[2].edges[0]:g} months"
 
@@ -112,7 +111,7 @@ def test_a_column_that_is_always_missing_is_a_feature(contract: Contract, member
     empty = Encoded(members.numbers.copy(), members.codes)
     empty.numbers[:, 1] = np.nan
     features = UserFeatures.fit(contract, empty)
-    assert {features.labels[place] for place in features.traits(empty)[:, 1]} == {"Visits unknown"}
+    assert {features.labels[place] for place in features.traits(empty)[:, 1]} == {"Unknown visits"}
     assert "Visits known" in {features.labels[place] for place in features.traits(members)[:, 1]}
 
 

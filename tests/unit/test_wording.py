@@ -6,7 +6,7 @@ import pytest
 
 from churn.columns import Column
 from churn.contract import Contract
-from churn.wording import reason
+from churn.wording import is_statement, phrase, reason
 
 
 def column(kind: str = "category", **more: Any) -> Column:
@@ -67,6 +67,22 @@ def test_columns_of_any_data_set(of: Column, value: Any, told: str) -> None:
     text = reason(of, value, 0.2)
     assert text.rpartition(" raise")[0] == told
     assert text.endswith((" raises the risk by 20 points", " raise the risk by 20 points"))
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "told", "sentence"),
+    [
+        ("Contract", "Month-to-month", "Month-to-month contract", False),
+        ("InternetService", "Fiber optic", "Fiber optic internet service", False),
+        ("PaperlessBilling", "No", "No paperless billing", False),
+        ("Partner", "Yes", "Has a partner", True),
+        ("PaymentMethod", "Mailed check", "Mailed check payment method", False),
+        ("Contract", None, "Unknown contract", False),
+    ],
+)
+def test_a_value_by_itself(telco: Contract, feature: str, value: Any, told: str, sentence: bool) -> None:
+    assert phrase(telco.features[feature], value) == told
+    assert is_statement(told) == sentence
 
 
 def test_every_value_of_the_shipped_contract_has_its_words(telco: Contract) -> None:

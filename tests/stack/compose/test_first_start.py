@@ -11,6 +11,7 @@ from churn import contract as contracts
 from churn.data import read_rows, validate
 from tests.stack.compose.stack import ROOT, Stack, docker, eventually
 from tests.stack.pages import PICTURES, predict_on_the_page
+from tests.stack.readme import asked
 
 pytestmark = pytest.mark.stack
 QUICK = {"CHURN_REPEATS": "1", "CHURN_TUNING_SECONDS": "0"}
@@ -54,6 +55,10 @@ def test_the_recommender_follows_by_itself(stack: Stack) -> None:
     assert all(one["reason"] for one in told["recommendations"])
     eventually(lambda: stack.runs("recommender_training")[0]["state"] == "success", seconds=60)
     assert [run["run_type"] for run in stack.runs("recommender_training")] == ["asset_triggered"]
+
+
+def test_what_the_readme_asks_is_answered(stack: Stack) -> None:
+    eventually(lambda: [status for status in asked(stack.url("API")) if status != 200] == [], seconds=120)
 
 
 def test_mlflow_holds_the_champion_that_serves(stack: Stack) -> None:
